@@ -1,0 +1,129 @@
+"""How a process starts, says that it is ready, and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from linkspan.kernel.errors import UserMistake
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+Check = Callable[[], Awaitable[str | None]]
+"""Answers None when all is well, else what is wrong."""
+
+
+def stop_event() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT; call it inside the running loop."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; raises UserMistake where the port is taken. Port 0 chooses one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise UserMistake(
+            f"{host}:{port} cannot be listened on ({error.strerror}); choose another with --port"
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # the process's own stop_event decides
+
+
+@asynccontextmanager
+async def http_server(app: Any, listener: socket.socket, **options: Any) -> AsyncIterator[None]:
+    """Serves ``app`` (ASGI) until the block ends; requests under way get 5 s to finish."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=5,
+        server_header=False,
+        **options,
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        while not server.started:
+            if task.done():
+                task.result()
+                raise RuntimeError("the HTTP server stopped while starting")
+            await asyncio.sleep(0.01)
+        yield
+    finally:
+        server.should_exit = True
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def add_operations(app: FastAPI, *, ready: Check, checks: Mapping[str, Check]) -> None:
+    """Adds ``/live``, ``/ready``, ``/health`` and ``/metrics`` to ``app``.
+
+    ``/live`` says only that the process runs, ``/ready`` that this replica can do its work; ``/health`` asks all
+    ``checks`` and is 503 unless every one passes.
+    """
+    started = time.monotonic()
+
+    @app.get("/live", tags=["operations"])
+    async def live() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/ready", tags=["operations"])
+    async def is_ready() -> JSONResponse:
+        wrong = await ready()
+        return JSONResponse({"ready": wrong is None, "reason": wrong}, 200 if wrong is None else 503)
+
+    @app.get("/health", tags=["operations"])
+    async def health() -> JSONResponse:
+        answers = await asyncio.gather(*(_ask(check) for check in checks.values()))
+        healthy = all(answer is None for answer in answers)
+        body = {
+            "status": "healthy" if healthy else "unhealthy",
+            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "checks": {
+                name: {"healthy": answer is None, **({"error": answer} if answer else {})}
+                for name, answer in zip(checks, answers, strict=True)
+            },
+            "uptime": round(time.monotonic() - started, 3),
+        }
+        return JSONResponse(body, 200 if healthy else 503)
+
+    @app.get("/metrics", tags=["operations"], include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _ask(check: Check) -> str | None:
+    try:
+        return await asyncio.wait_for(check(), 3)
+    except TimeoutError:
+        return "no answer within 3 s"
+    except Exception as error:  # noqa: BLE001 - a check that breaks is a failed check
+        return str(error) or type(error).__name__

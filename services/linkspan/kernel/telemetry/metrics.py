@@ -1,0 +1,22 @@
+"""Every metric of Linkspan, declared once with its meaning. No message id or key is ever a label."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300)
+
+ACCEPTED = Counter("linkspan_accepted_total", "Messages accepted: acknowledged by Kafka.", ["flow"])
+REFUSED = Counter("linkspan_refused_total", "Messages refused at ingress, by the reason.", ["reason"])
+APPEND_SECONDS = Histogram(
+    "linkspan_append_seconds", "From the start of an append to Kafka's acknowledgement.", ["flow"], buckets=SECONDS
+)
+OUTCOMES = Counter("linkspan_outcomes_total", "Outcomes recorded, by kind.", ["flow", "kind"])
+ATTEMPTS = Counter(
+    "linkspan_attempts_total", "Delivery attempts, by result (delivered or a failure class).", ["flow", "result"]
+)
+IN_FLIGHT = Gauge("linkspan_in_flight", "Messages fetched and not finished.", ["flow"])
+END_TO_END_SECONDS = Histogram(
+    "linkspan_end_to_end_seconds", "From acceptance to the other system's acknowledgement.", ["flow"], buckets=SECONDS
+)
+SOURCE_CONNECTED = Gauge("linkspan_source_connected", "1 while this replica holds the source's connection.", ["source"])
