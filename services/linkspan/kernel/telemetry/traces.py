@@ -71,7 +71,7 @@ class Tracing:
         return cls(provider, ratio)
 
     def _new_trace(self) -> str:
-        flag = "01" if random.random() < self._ratio else "00"
+        flag = "01" if random.random() < self._ratio else "00"  # noqa: S311 - sampling keeps no secret
         return f"00-{random.getrandbits(128) or 1:032x}-{random.getrandbits(64) or 1:016x}-{flag}"
 
     @contextmanager
@@ -96,7 +96,7 @@ class Tracing:
         attributes: Mapping[str, str | int] | None = None,
         links: tuple[str, ...] = (),
     ) -> Traced:
-        """For code with callbacks: the caller ends ``Traced.span`` itself. Without ``traceparent`` a new trace starts."""
+        """For code with callbacks: the caller ends ``Traced.span`` itself; no ``traceparent`` starts a new trace."""
         root = traceparent is None
         traceparent = traceparent or self._new_trace()
         if self._tracer is None or traceparent[-1] not in "13579bdf":
