@@ -1,0 +1,104 @@
+"""Names and policies of all topics, the record headers, and which partition a key belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from aiokafka.partitioner import murmur2
+
+from linkspan.kernel.spec import Integration
+
+DAY_MS = 24 * 3600 * 1000
+#: The longest event that is taken; larger content is a blob.
+MAX_RECORD_BYTES = 1024 * 1024
+
+_COMPACTED = {
+    "cleanup.policy": "compact",
+    "segment.ms": "3600000",
+    "min.cleanable.dirty.ratio": "0.1",
+    "delete.retention.ms": str(7 * DAY_MS),
+}
+
+
+class Headers:
+    """Record headers of an event; values are UTF-8 but for ``DIGEST`` (8 bytes)."""
+
+    MESSAGE_ID = "message-id"
+    CORRELATION_ID = "correlation-id"
+    TYPE = "type"
+    TRACEPARENT = "traceparent"
+    SCHEMA = "schema"
+    DIGEST = "digest"
+    ACCEPTED_AT = "accepted-at"
+    ACCEPTED_BY = "accepted-by"
+    ACCEPTED_SEQ = "accepted-seq"
+    PRIORITY = "priority"
+    # and of an outcome
+    KIND = "kind"
+    OFFSET = "offset"
+    EPOCH = "epoch"
+    PLAN = "plan"
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    name: str
+    partitions: int
+    config: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class FlowTopics:
+    """The topics of one flow; all have the flow's partition count and are addressed by number but for events."""
+
+    events: str
+    outcomes: str
+    parked: str
+    state: str
+    replays: str
+
+    @classmethod
+    def of(cls, integration: str, flow: str) -> FlowTopics:
+        return cls(*(f"{integration}.{flow}.{part}" for part in ("events", "outcomes", "parked", "state", "replays")))
+
+
+def control_topic(integration: str) -> str:
+    return f"{integration}.control"
+
+
+def status_topic(integration: str) -> str:
+    return f"{integration}.status"
+
+
+def sources_topic(integration: str) -> str:
+    return f"{integration}.sources"
+
+
+def all_topics(spec: Integration) -> Iterable[TopicSpec]:
+    """Every topic that the integration needs, with its policy."""
+    for name, flow in spec.flows.items():
+        yield from _flow_topics(FlowTopics.of(spec.integration, name), flow.partitions, flow.retention_days)
+    yield TopicSpec(control_topic(spec.integration), 1, {"cleanup.policy": "delete", "retention.ms": "-1"})
+    yield TopicSpec(
+        status_topic(spec.integration), 1, {"cleanup.policy": "compact,delete", "retention.ms": str(3600 * 1000)}
+    )
+    yield TopicSpec(sources_topic(spec.integration), max(1, len(spec.sources())), _COMPACTED)
+
+
+def _flow_topics(topics: FlowTopics, partitions: int, days: int) -> Iterable[TopicSpec]:
+    large = {"max.message.bytes": str(MAX_RECORD_BYTES + 128 * 1024)}
+    kept = {"cleanup.policy": "delete", "retention.ms": str(days * DAY_MS)}
+    yield TopicSpec(topics.events, partitions, kept | large)
+    yield TopicSpec(topics.outcomes, partitions, {"cleanup.policy": "delete", "retention.ms": str((days + 7) * DAY_MS)})
+    yield TopicSpec(topics.parked, partitions, _COMPACTED | large)
+    yield TopicSpec(topics.state, partitions, _COMPACTED)
+    yield TopicSpec(topics.replays, partitions, _COMPACTED)
+
+
+@lru_cache(maxsize=65536)
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition that Kafka's default partitioner (Java client, murmur2) gives the key."""
+    hashed: int = murmur2(key)
+    return (hashed & 0x7FFFFFFF) % partitions
