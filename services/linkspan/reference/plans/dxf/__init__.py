@@ -1,0 +1,1 @@
+"""DXF drawings, by ezdxf. Imported only inside the confined process."""

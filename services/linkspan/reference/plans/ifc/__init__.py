@@ -1,0 +1,1 @@
+"""IFC files (STEP text), by ifcopenshell. Imported only inside the confined process."""

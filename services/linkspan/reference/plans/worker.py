@@ -1,0 +1,81 @@
+"""The confined process: limits itself first, reads one file, answers with one JSON document on its standard output.
+
+Started by ``confine``; arguments: format, path, memory (MiB), processor seconds, wall seconds, inflated bound (MiB).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+
+from linkspan.reference.plans.notes import Notes, Refused, clean
+from linkspan.reference.plans.shape import Extract, Refusal
+
+#: Exit code of a process that ran out of its memory and could still say so.
+OUT_OF_MEMORY = 77
+
+
+def main() -> None:
+    form, path, memory, processor, wall, inflated = sys.argv[1:]
+    _limit(int(memory), int(processor), int(wall), int(inflated))
+    channel = _take_standard_output()
+    logging.disable(logging.CRITICAL)
+    answer = _answer(form, Path(path), int(inflated))
+    with os.fdopen(channel, "wb") as out:
+        out.write(msgspec.json.encode(answer))
+    # The readers' C++ destructors have nothing to save and can still crash.
+    os._exit(0)
+
+
+def _limit(memory: int, processor: int, wall: int, inflated: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (memory << 20, memory << 20))
+    resource.setrlimit(resource.RLIMIT_CPU, (processor, processor + 1))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (inflated << 20, inflated << 20))
+    # The parent keeps the wall time; this one ends an orphan whose parent was killed.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(wall + 5)
+
+
+def _take_standard_output() -> int:
+    """What libraries print goes to standard error, so that the answer stays one document."""
+    channel = os.dup(1)
+    os.dup2(2, 1)
+    return channel
+
+
+def _answer(form: str, path: Path, inflated: int) -> Extract | Refusal:
+    try:
+        return _extract(form, path, inflated)
+    except Refused as error:
+        return Refusal(clean(error, 600))
+    except Exception as error:  # noqa: BLE001 - whatever a broken file makes a library raise is this file's fault
+        if isinstance(error, MemoryError) or "bad_alloc" in str(error):
+            os._exit(OUT_OF_MEMORY)
+        return Refusal(clean(f"cannot be read ({type(error).__name__}: {error})", 600))
+
+
+def _extract(form: str, path: Path, inflated: int) -> Extract:
+    notes = Notes()
+    if form == "dxf":
+        from linkspan.reference.plans.dxf.extract import extract_dxf
+
+        return extract_dxf(path, notes)
+    from linkspan.reference.plans.ifc.extract import extract_ifc
+
+    if form == "ifczip":
+        from linkspan.reference.plans.archive import inflate
+
+        archive, path = path, path.with_name("inflated.ifc")
+        inflate(archive, path, inflated, notes)
+    return extract_ifc(path, notes)
+
+
+if __name__ == "__main__":
+    main()
