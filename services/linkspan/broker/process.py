@@ -1,0 +1,176 @@
+"""The Java process of one broker."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from linkspan.broker.datadir import DataDir
+from linkspan.broker.errors import BrokerError
+from linkspan.broker.java import Java, archive_stem
+
+EXIT_ON_SIGTERM = 143  # Java's own exit code after an orderly stop by SIGTERM
+# Runs the program in its arguments so that it gets SIGTERM when its parent dies (prctl, PR_SET_PDEATHSIG = 1). That
+# outlives exec; a process of its own sets it, since code between fork and exec is not safe in a program with threads.
+LEASH = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("the parent is gone")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@dataclass(frozen=True)
+class Program:
+    """Java, Kafka's class path, and the class archives that make it start faster."""
+
+    java: Java
+    class_path: str
+    cache: Path
+    base_archive: Path | None
+    heap: str
+
+    @property
+    def archive(self) -> Path:
+        """Kafka's classes as this very Java build has them in memory."""
+        return self.cache / f"{archive_stem(self.java)}.kafka.jsa"
+
+    def command(self, data: DataDir) -> list[str]:
+        flags = [
+            f"-Xmx{self.heap}",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-XX:+ExitOnOutOfMemoryError",
+            "-XX:+IgnoreUnrecognizedVMOptions",
+            "-Djava.awt.headless=true",
+            f"-Djava.io.tmpdir={data.tmp}",
+            f"-Djava.util.logging.config.file={data.logging}",
+            *self._archive_flags(data),
+        ]
+        return [str(self.java.program), *flags, "kafka.Kafka", str(data.properties)]
+
+    def _archive_flags(self, data: DataDir) -> list[str]:
+        base = [str(self.base_archive)] if self.base_archive else []
+        if self.archive.exists():
+            return [f"-XX:SharedArchiveFile={os.pathsep.join([*base, str(self.archive)])}"]
+        return [*(f"-XX:SharedArchiveFile={path}" for path in base), f"-XX:ArchiveClassesAtExit={data.classes}"]
+
+    def environment(self) -> Mapping[str, str]:
+        return {**os.environ, "CLASSPATH": self.class_path}
+
+    def keep_archive(self, data: DataDir) -> None:
+        """Puts the archive that an orderly stop left in the data directory where the next start finds it."""
+        part = self.archive.with_suffix(f".{os.getpid()}")
+        with suppress(OSError):
+            if not self.archive.exists():
+                part.write_bytes(data.classes.read_bytes())
+                part.replace(self.archive)
+        data.classes.unlink(missing_ok=True)
+
+    def format(self, data: DataDir, cluster_id: str) -> None:
+        """Kafka's own formatting of a new directory; one that is half formatted is finished.
+
+        Raises:
+            BrokerError: Kafka refuses the settings.
+        """
+        tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster_id, "-c", str(data.properties)]
+        base = [f"-XX:SharedArchiveFile={self.base_archive}"] if self.base_archive else []
+        logging = f"-Djava.util.logging.config.file={data.logging}"
+        command = [str(self.java.program), *base, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", logging, *tool]
+        with (data.log / "format.log").open("w", encoding="utf-8") as log:
+            code = subprocess.run(  # noqa: S603
+                command, env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False
+            ).returncode
+        if code:
+            raise BrokerError(f"Kafka could not format {data.kafka}: {last_words(data.log / 'format.log')}")
+
+
+@dataclass
+class Process:
+    """One run of Kafka. It ends with this Python process: by the leash where it can, else if Python exits in order."""
+
+    popen: "subprocess.Popen[bytes]"
+    _finalizer: Any = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._finalizer = weakref.finalize(self, _end, self.popen)
+
+    @classmethod
+    def spawn(cls, program: Program, data: DataDir, lock: int) -> "Process":
+        """`lock` is an open file that the process inherits."""
+        command = leashed(program.command(data))
+        with (data.log / "java.log").open("wb") as log:
+            popen = subprocess.Popen(  # noqa: S603
+                command,
+                env=program.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(lock,),
+                start_new_session=True,  # Ctrl-C is for this process, which then stops Kafka in order
+            )
+        return cls(popen)
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        return self.popen.poll()
+
+    def stop(self, timeout: float) -> bool:
+        """SIGTERM, and SIGKILL after `timeout` seconds; whether it ended in order."""
+        self.popen.terminate()
+        try:
+            return self.popen.wait(timeout) == EXIT_ON_SIGTERM
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return False
+
+    def kill(self) -> None:
+        self.popen.kill()
+        self.popen.wait()
+
+
+def leashed(command: Sequence[str]) -> list[str]:
+    """The command, on Linux such that it ends when this process is killed.
+
+    Linux ties it to the thread that starts it, so a broker that another thread than the main one starts is not leashed.
+    """
+    if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
+        return list(command)
+    return [sys.executable, "-ISc", LEASH, str(os.getpid()), *command]
+
+
+def _end(popen: "subprocess.Popen[bytes]") -> None:
+    if popen.poll() is None:
+        popen.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            popen.wait(20)
+            return
+        popen.kill()
+        popen.wait()
+
+
+def last_words(*logs: Path) -> str:
+    """The last line in the logs that tells of a fault, else the last one, with its file."""
+    for log in logs:
+        with suppress(OSError):
+            lines = [
+                line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()
+            ]
+            faults = [
+                line for line in lines if "SEVERE" in line or "ERROR" in line or "Exception" in line.split(" ")[0]
+            ]
+            for line in [*lines[-1:], *faults][-1:]:
+                return f"{line[:300]} (more in {log})"
+    return f"no word of it in {logs[0].parent}"
