@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -67,9 +68,14 @@ def number(value: object) -> float | None:
     return figure if math.isfinite(figure) else None
 
 
+def scaled(figure: float, scale: float) -> float | None:
+    """Their product in decimal, as the file writes them: 2800 mm are 2.8 m, not 2.8000000000000003 m."""
+    return number(float(Decimal(repr(figure)) * Decimal(repr(scale))))
+
+
 def total(figures: Sequence[float]) -> float | None:
     """The exact sum, None where it is not finite."""
     try:
         return number(math.fsum(figures))
-    except OverflowError:
+    except (OverflowError, ValueError):
         return None

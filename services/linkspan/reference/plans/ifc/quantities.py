@@ -10,7 +10,7 @@ from typing import Any
 
 from linkspan.reference.plans.ifc.open import Entity, Model, attribute, by_type, is_a, several
 from linkspan.reference.plans.ifc.units import METRIC, Units, unit_of
-from linkspan.reference.plans.notes import Notes, clean, number, total
+from linkspan.reference.plans.notes import Notes, clean, number, scaled, total
 from linkspan.reference.plans.shape import Kind, MetricUnit, Quantity
 
 _VALUES: dict[str, tuple[Kind, str]] = {
@@ -91,7 +91,7 @@ class Quantities:
         if unit is None or (own is None and kind == "length" and self._units.confidence != "stated"):
             self._notes.say(f"the unit of some stored {kind}s is not known: their values are as in the file")
             return Stored(kind, value, None)
-        metric = number(value * unit.scale)
+        metric = scaled(value, unit.scale)
         return None if metric is None else Stored(kind, metric, METRIC[kind])
 
     def _note(self, model: Model) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from linkspan.reference.plans.ifc.open import Entity, Model, attribute, by_type, is_a, several
-from linkspan.reference.plans.notes import Notes, clean, number
+from linkspan.reference.plans.notes import Notes, clean, number, scaled
 from linkspan.reference.plans.shape import Confidence, Kind, MetricUnit
 
 #: SI prefixes (BIPM, The International System of Units, 9th edition, table 7), in the words of IfcSIPrefix.
@@ -54,7 +54,7 @@ class Units:
         unit, figure = self.stated.get(kind), number(value)
         if unit is None or figure is None or (kind == "length" and self.confidence != "stated"):
             return None
-        return number(figure * unit.scale)
+        return scaled(figure, unit.scale)
 
 
 def read_units(model: Model, notes: Notes) -> Units:
@@ -86,7 +86,7 @@ def unit_of(entity: Entity) -> Unit | None:
         factor = attribute(entity, "ConversionFactor")
         base, value = attribute(factor, "UnitComponent"), number(_bare(attribute(factor, "ValueComponent")))
         si = _si(base, known[1], known[2]) if is_a(base, "IfcSIUnit") else None
-        scale = number(value * si.scale) if si and value else None
+        scale = scaled(value, si.scale) if si and value else None
         return Unit(clean(attribute(entity, "Name")).upper(), scale) if scale and scale > 0 else None
     return None
 
