@@ -56,7 +56,7 @@ class EmbeddedKafka:
 
     @property
     def log(self) -> Path:
-        """Kafka's log of now."""
+        """Kafka's log of the last start."""
         return self._data.log / "server-0.log"
 
     @property
@@ -128,11 +128,14 @@ class EmbeddedKafka:
 
     def why_ended(self) -> str:
         """One line on a broker that ended by itself."""
-        return f"the broker has ended: {last_words(self.log, self._data.log / 'java.log')}"
+        return f"the broker has ended: {self._words(self._process)}"
 
     def _forget(self) -> None:
         self._process = None
         self._lock.release()
+
+    def _words(self, process: Process | None) -> str:
+        return last_words(self.log, self._data.log / "java.log", since=process.started if process else 0.0)
 
     def _choose_ports(self, record: Record | None) -> tuple[int, int]:
         port = self._port
@@ -165,13 +168,12 @@ class EmbeddedKafka:
 
     def _wait(self, process: Process, port: int) -> None:
         give_up = time.monotonic() + self._start_timeout
-        logs = (self.log, self._data.log / "java.log")
         while not (ports.is_listening(port) and probe.answers(port)):
             if process.exit_code is not None:
                 ports.require_free(port)
                 raise BrokerError(
-                    f"the broker ended while it started (exit code {process.exit_code}): {last_words(*logs)}"
+                    f"the broker ended while it started (exit code {process.exit_code}): {self._words(process)}"
                 )
             if time.monotonic() > give_up:
-                raise BrokerError(f"the broker does not answer after {self._start_timeout:g} s: {last_words(*logs)}")
+                raise BrokerError(f"the broker does not answer after {self._start_timeout:g} s: {self._words(process)}")
             time.sleep(POLL_SECONDS)

@@ -11,7 +11,7 @@ LARGEST_ANSWER = 65536  # bytes; one broker and no topic take about 40
 
 
 def answers(port: int, timeout: float = 1.0) -> bool:
-    """Whether the broker on the port says that it has joined its cluster; its port opens earlier.
+    """Whether the broker on the port says that it has joined its cluster (whatever listens there is not yet Kafka).
 
     `timeout` is in seconds, for each of connecting and reading.
     """

@@ -1,10 +1,12 @@
 """The Java process of one broker."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +19,9 @@ from linkspan.broker.errors import BrokerError
 from linkspan.broker.java import Java, archive_stem
 
 EXIT_ON_SIGTERM = 143  # Java's own exit code after an orderly stop by SIGTERM
+LAST_LINES = 50
+FAULT = re.compile(r" (SEVERE|ERROR) |^\S*(Exception|Error)\b")
+VAIN = ("Error: Could not create the Java", "Error: A fatal exception")  # after the line that says why
 # Runs the program in its arguments so that it gets SIGTERM when its parent dies (prctl, PR_SET_PDEATHSIG = 1). That
 # outlives exec; a process of its own sets it, since code between fork and exec is not safe in a program with threads.
 LEASH = """
@@ -51,6 +56,7 @@ class Program:
             "-XX:+ExitOnOutOfMemoryError",
             "-XX:+IgnoreUnrecognizedVMOptions",
             "-Djava.awt.headless=true",
+            "-Djava.net.preferIPv4Stack=true",
             f"-Djava.io.tmpdir={data.tmp}",
             f"-Djava.util.logging.config.file={data.logging}",
             *self._archive_flags(data),
@@ -98,6 +104,7 @@ class Process:
     """One run of Kafka. It ends with this Python process: by the leash where it can, else if Python exits in order."""
 
     popen: "subprocess.Popen[bytes]"
+    started: float  # seconds since 1970
     _finalizer: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -107,6 +114,7 @@ class Process:
     def spawn(cls, program: Program, data: DataDir, lock: int) -> "Process":
         """`lock` is an open file that the process inherits."""
         command = leashed(program.command(data))
+        started = time.time()
         with (data.log / "java.log").open("wb") as log:
             popen = subprocess.Popen(  # noqa: S603
                 command,
@@ -117,7 +125,7 @@ class Process:
                 pass_fds=(lock,),
                 start_new_session=True,  # Ctrl-C is for this process, which then stops Kafka in order
             )
-        return cls(popen)
+        return cls(popen, started)
 
     @property
     def pid(self) -> int:
@@ -161,16 +169,15 @@ def _end(popen: "subprocess.Popen[bytes]") -> None:
         popen.wait()
 
 
-def last_words(*logs: Path) -> str:
-    """The last line in the logs that tells of a fault, else the last one, with its file."""
+def last_words(*logs: Path, since: float = 0.0) -> str:
+    """The first fault in the last lines, else the last line, of the first log that was written after `since`."""
     for log in logs:
         with suppress(OSError):
-            lines = [
-                line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()
-            ]
-            faults = [
-                line for line in lines if "SEVERE" in line or "ERROR" in line or "Exception" in line.split(" ")[0]
-            ]
-            for line in [*lines[-1:], *faults][-1:]:
+            if log.stat().st_mtime < since:
+                continue
+            lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+            lines = [line for line in lines if line and not line.startswith(VAIN)][-LAST_LINES:]
+            faults = [line for line in lines if FAULT.search(line)]
+            for line in faults[:1] or lines[-1:]:
                 return f"{line[:300]} (more in {log})"
     return f"no word of it in {logs[0].parent}"

@@ -12,7 +12,8 @@ def server_properties(port: int, controller_port: int, logs: Path, own: Mapping[
     """One KRaft node that is broker and controller, plaintext on the loopback address alone; `own` settings win.
 
     Internal topics get 4 partitions instead of 50 and the log cleaner 16 MB instead of 128: so the first consumer group
-    and transaction start faster, and the whole takes less memory.
+    and transaction start faster, and the whole takes less memory. After a kill the controller takes the broker back
+    only when its old session has ended: in 3 s instead of 9.
     """
     settings = {
         "process.roles": "broker,controller",
@@ -35,6 +36,8 @@ def server_properties(port: int, controller_port: int, logs: Path, own: Mapping[
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",
         "share.coordinator.state.topic.num.partitions": "4",
+        "broker.session.timeout.ms": "3000",
+        "broker.heartbeat.interval.ms": "500",
         "group.initial.rebalance.delay.ms": "0",
         "log.cleaner.dedupe.buffer.size": "16777216",
         "num.network.threads": "2",
@@ -45,7 +48,7 @@ def server_properties(port: int, controller_port: int, logs: Path, own: Mapping[
 
 
 def logging_properties(folder: Path) -> str:
-    """`java.util.logging` (by slf4j-jdk14) into `server-0.log`, the newest, to `server-2.log` in the folder."""
+    """`java.util.logging` (by slf4j-jdk14) into `server-0.log` in the folder, anew at each start; -1 and -2 are older."""
     return "\n".join(
         (
             "handlers=java.util.logging.FileHandler",
@@ -55,7 +58,7 @@ def logging_properties(folder: Path) -> str:
             f"java.util.logging.FileHandler.pattern={_escaped(str(folder).replace('%', '%%'))}/server-%g.log",
             f"java.util.logging.FileHandler.limit={LOG_BYTES}",
             "java.util.logging.FileHandler.count=3",
-            "java.util.logging.FileHandler.append=true",
+            "java.util.logging.FileHandler.append=false",
             "java.util.logging.FileHandler.formatter=java.util.logging.SimpleFormatter",
             "java.util.logging.SimpleFormatter.format=%1$tF %1$tT.%1$tL %4$s %5$s [%3$s]%6$s%n",
             "",
