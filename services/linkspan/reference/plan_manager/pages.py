@@ -18,7 +18,7 @@ router = APIRouter(include_in_schema=False)
 
 #: Plans on the list page, the one uploaded last first.
 SHOWN = 500
-STYLE = files(__package__).joinpath("page.css").read_text()
+STYLE = files("linkspan.reference").joinpath("page.css").read_text(encoding="utf-8")
 #: Nothing on a page comes from elsewhere and nothing on it runs.
 HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "Cache-Control": "no-store"}
 
