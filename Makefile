@@ -1,0 +1,42 @@
+# Everything runs in .venv, made from requirements.lock; nothing else is needed but Python 3.11, 3.12 or 3.13.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup demo test check format lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## makes .venv with everything that the other targets need
+
+$(STAMP): requirements.lock pyproject.toml scripts/setup.sh
+	@sh scripts/setup.sh $(VENV)
+	@touch $@
+
+demo: $(STAMP) ## starts a real Kafka and both systems, sends two plans through (ARGS="--keep" leaves it running)
+	@$(BIN)/linkspan demo $(ARGS)
+
+test: $(STAMP) ## the whole test suite but what needs Docker (ARGS="-k name" narrows it)
+	$(BIN)/python -m pytest -m "not docker" $(ARGS)
+
+check: $(STAMP) ## lint, types, layers, schemas
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/linkspan schemas check
+
+format: $(STAMP) ## formats and mends what ruff can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: $(STAMP) ## resolves requirements.lock anew
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
+
+clean: ## removes .venv and everything made beside it
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist .linkspan
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,5 @@
+"""``python -m linkspan``: the same as the console script."""
+
+from linkspan.cli.main import main
+
+main()
