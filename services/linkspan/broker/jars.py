@@ -78,6 +78,8 @@ def _fetch(cache: Path, folder: Path) -> None:
             with ThreadPoolExecutor(DOWNLOADS) as pool:
                 list(pool.map(lambda jar: _fetch_one(jar, staging), locked_jars()))
             (staging / "jars").rename(folder)
+        for archive in cache.glob("*.kafka.jsa"):  # made from jars with other times: Java would pass it over
+            archive.unlink(missing_ok=True)
     except ImportError:
         raise BrokerError(f"{needs} and a package: pip install 'linkspan[broker]'") from None
     except (OSError, RuntimeError) as error:

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,5 +102,6 @@ def base_archive(java: Java, cache: Path) -> Path | None:
         subprocess.run(command, capture_output=True, check=False, timeout=120)  # noqa: S603
         if not made.exists():
             return None
-        made.replace(archive)
+        with suppress(FileExistsError):  # another process was quicker, and its archive may be built on already
+            archive.hardlink_to(made)
     return archive

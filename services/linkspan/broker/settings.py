@@ -48,7 +48,7 @@ def server_properties(port: int, controller_port: int, logs: Path, own: Mapping[
 
 
 def logging_properties(folder: Path) -> str:
-    """`java.util.logging` (by slf4j-jdk14) into `server-0.log` in the folder, anew at each start; -1 and -2 are older."""
+    """`java.util.logging` (by slf4j-jdk14) into `server-0.log` in the folder, new at each start; -1, -2 are older."""
     return "\n".join(
         (
             "handlers=java.util.logging.FileHandler",
