@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import importlib.util
 import os
-import re
 import shutil
 import signal
 import sys
@@ -25,12 +24,11 @@ from linkspan.reference.plans.limits import Limits
 from linkspan.reference.plans.notes import clean
 from linkspan.reference.plans.recognise import Format
 from linkspan.reference.plans.shape import Extract, Refusal
-from linkspan.reference.plans.worker import OUT_OF_MEMORY
+from linkspan.reference.plans.worker import CANNOT_LOAD, OUT_OF_MEMORY, STARVED
 
 _WORKER = "linkspan.reference.plans.worker"
 _SOURCES = Path(linkspan.__file__).parents[1]
 _COMPLAINTS = 16 * 1024
-_STARVED = re.compile(rb"bad_alloc|MemoryError|Cannot allocate memory|failed to map|OpenBLAS", re.IGNORECASE)
 _LIBRARY = {"ifc": "ifcopenshell", "ifczip": "ifcopenshell", "dxf": "ezdxf"}
 
 #: A semaphore belongs to one event loop, and to one bound.
@@ -147,7 +145,7 @@ def _environment(directory: Path) -> dict[str, str]:
 
 def _judge(ended: _Ended, shown: str, limits: Limits) -> Extract:
     if ended.code != 0:
-        raise Poison(f"{shown} {_failure(ended, limits)}")
+        raise _failure(ended, shown, limits)
     try:
         answer = msgspec.json.decode(ended.answer, type=Extract | Refusal)
     except msgspec.DecodeError as error:
@@ -157,17 +155,20 @@ def _judge(ended: _Ended, shown: str, limits: Limits) -> Extract:
     return answer
 
 
-def _failure(ended: _Ended, limits: Limits) -> str:
-    if ended.code == OUT_OF_MEMORY or _STARVED.search(ended.complaints):
-        return f"needed more than {limits.memory_mb} MB of memory to read"
+def _failure(ended: _Ended, shown: str, limits: Limits) -> Poison | Unavailable:
+    complaints = ended.complaints.decode("utf-8", "replace").strip()
+    last = clean(complaints.rsplit("\n", 1)[-1])
+    if ended.code == OUT_OF_MEMORY or STARVED.search(complaints):
+        return Poison(f"{shown} needed more than {limits.memory_mb} MB of memory to read")
+    if ended.code == CANNOT_LOAD:
+        return Unavailable(f"plans cannot be read: the reader does not load ({last})")
     if ended.code == -signal.SIGXCPU:
-        return f"took more than {limits.cpu_seconds} s of processor time to read"
+        return Poison(f"{shown} took more than {limits.cpu_seconds} s of processor time to read")
     if ended.code == -signal.SIGALRM:
-        return f"took longer than {limits.seconds} s to read"
+        return Poison(f"{shown} took longer than {limits.seconds} s to read")
     if ended.code < 0:
-        return f"crashed its reader with signal {_signal(-ended.code)}"
-    lines = clean(ended.complaints.decode("utf-8", "replace").strip().rsplit("\n", 1)[-1])
-    return f"ended its reader with exit code {ended.code} ({lines})"
+        return Poison(f"{shown} crashed its reader with signal {_signal(-ended.code)}")
+    return Poison(f"{shown} ended its reader with exit code {ended.code} ({last})")
 
 
 def _signal(value: int) -> str:

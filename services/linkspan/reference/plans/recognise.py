@@ -20,6 +20,7 @@ _DXF = re.compile(rb"\s*(?:999[ \t]*\r?\n[^\n]*\n\s*)*0[ \t]*\r?\n[ \t]*SECTION\
 _BINARY_DXF = b"AutoCAD Binary DXF\r\n\x1a\x00"
 _STEP = re.compile(rb"\s*ISO-10303-21\s*;")
 _STEP_SCHEMA = re.compile(rb"FILE_SCHEMA\s*\(\s*\(\s*'([^']{0,200})'", re.IGNORECASE)
+_PROLOGUE = re.compile(r"<!--.*?-->|<[?!][^>]*>", re.DOTALL)
 _ROOT = re.compile(r"<([A-Za-z_][\w.:-]{0,80})")
 _MAGIC = (
     (b"%PDF", "a PDF document"),
@@ -112,7 +113,8 @@ def _decoded(head: bytes) -> str | None:
 
 
 def _described_markup(text: str) -> str:
-    root = _ROOT.search(re.sub(r"<[?!][^>]*>", "", text))
+    # The first 4 KiB bound what an unending comment can cost.
+    root = _ROOT.search(_PROLOGUE.sub("", text[:4096]))
     name = root[1] if root else ""
     if re.match(r"(?:\w+:)?(?:ifcXML|iso_10303_28|uos|Ifc[A-Z]\w*)$", name, re.IGNORECASE):
         return "ifcXML"

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import resource
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 import msgspec
@@ -17,8 +19,10 @@ import msgspec
 from linkspan.reference.plans.notes import Notes, Refused, clean
 from linkspan.reference.plans.shape import Extract, Refusal
 
-#: Exit code of a process that ran out of its memory and could still say so.
-OUT_OF_MEMORY = 77
+#: Exit codes of a process that ran out of its memory and could still say so, and of one whose libraries do not load.
+OUT_OF_MEMORY, CANNOT_LOAD = 77, 78
+#: In what C++, the loader and Python say of it; also searched in what a crashed process left on its standard error.
+STARVED = re.compile(r"bad_alloc|MemoryError|Cannot allocate memory|failed to map|OpenBLAS", re.IGNORECASE)
 
 
 def main() -> None:
@@ -56,8 +60,12 @@ def _answer(form: str, path: Path, inflated: int) -> Extract | Refusal:
     except Refused as error:
         return Refusal(clean(error, 600))
     except Exception as error:  # noqa: BLE001 - whatever a broken file makes a library raise is this file's fault
-        if isinstance(error, MemoryError) or "bad_alloc" in str(error):
+        if STARVED.search("".join(traceback.format_exception(error))):
             os._exit(OUT_OF_MEMORY)
+        if isinstance(error, ImportError):
+            sys.stderr.write(f"{error}\n")
+            sys.stderr.flush()
+            os._exit(CANNOT_LOAD)
         return Refusal(clean(f"cannot be read ({type(error).__name__}: {error})", 600))
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import ezdxf
 from ezdxf import recover
 from ezdxf.audit import AuditError, Auditor
 from ezdxf.lldxf.const import DXFError
@@ -19,7 +20,6 @@ _TAIL = 4096
 _END = re.compile(rb"(?:^|\n)[ \t]*0[ \t]*\r?\n[ \t]*EOF\s*\Z")
 _BINARY_END = b"\x00EOF\x00"
 _BINARY = b"AutoCAD Binary DXF"
-_ENTITY = re.compile(rb"\n[ \t]*0[ \t]*\r?\n")
 _SHOWN = 10
 #: Repairs after which something the drawing once showed is missing; the rest put its bookkeeping in order.
 _LOSSES = {
@@ -42,23 +42,37 @@ def open_drawing(path: Path, notes: Notes) -> Drawing:
         notes.damage("the drawing ends without EOF: it was cut off, and what followed is missing")
         _close(path)
     try:
-        drawing, auditor = recover.readfile(path)
+        drawing, auditor = _read(path)
     except DXFError as error:
         raise Refused(f"is no readable DXF ({error})") from error
     _note_audit(auditor, notes)
     return drawing
 
 
+def _read(path: Path) -> tuple[Drawing, Auditor]:
+    if _is_binary(path):
+        # The recovering reader knows text only.
+        drawing = ezdxf.readfile(path)
+        return drawing, drawing.audit()
+    drawing, auditor = recover.readfile(path)
+    return drawing, auditor
+
+
 def stated_version(path: Path) -> str | None:
     """``$ACADVER`` as the file has it; ezdxf replaces an old one while loading."""
     with path.open("rb") as file:
-        found = re.search(rb"\$ACADVER(?:\x00|\s+1\s+|\x01|\x00\x01\x00?){1,3}(AC\d{4})", file.read(64 * 1024))
+        found = re.search(rb"\$ACADVER[\s\x00\x01]+(?:1\s+)?(AC\d{4})", file.read(64 * 1024))
     return found[1].decode("ascii") if found else None
 
 
-def _ends(path: Path) -> bool:
+def _is_binary(path: Path) -> bool:
     with path.open("rb") as file:
-        binary = file.read(len(_BINARY)) == _BINARY
+        return file.read(len(_BINARY)) == _BINARY
+
+
+def _ends(path: Path) -> bool:
+    binary = _is_binary(path)
+    with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _TAIL))
         tail = file.read()
     return tail.rstrip(b"\x1a").endswith(_BINARY_END) if binary else bool(_END.search(tail.rstrip(b"\x1a\x00 \r\n\t")))
@@ -66,15 +80,16 @@ def _ends(path: Path) -> bool:
 
 def _close(path: Path) -> None:
     """End a cut-off drawing before its last entity, which may be half."""
-    content = path.read_bytes()
-    if content.startswith(_BINARY):
+    if _is_binary(path):
         return
-    last = 0
-    for entity in _ENTITY.finditer(content):
-        last = entity.start() + 1
-    if b"ENTITIES" not in content[:last]:
+    content = path.read_bytes()
+    lines = content.split(b"\n")
+    # Lines alternate between group code and value: an entity starts at the code 0, not at a value that is 0.
+    last = max((place for place in range(0, len(lines) - 1, 2) if lines[place].strip() == b"0"), default=0)
+    kept = b"\n".join(lines[:last])
+    if b"ENTITIES" not in kept:
         raise Refused("is cut off before its entities: it states nothing to extract")
-    path.write_bytes(content[:last] + b"  0\nENDSEC\n  0\nEOF\n")
+    path.write_bytes(kept + b"\n  0\nENDSEC\n  0\nEOF\n")
 
 
 def _note_audit(auditor: Auditor, notes: Notes) -> None:

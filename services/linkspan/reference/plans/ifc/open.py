@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,15 @@ Entity = Any
 
 _TAIL = 4096
 _END = b"END-ISO-10303-21"
-_LAST_RECORD = re.compile(rb"\)\s*;\s*(?=#\s*\d+\s*=|\Z)")
+_LAST_RECORD = re.compile(rb"\)\s*;\s*(?=#\s*\d+\s*=|E|\Z)")
 _LOG_LINE = re.compile(r"\[(\w+)\] (?:\[(\w+)\] )?\[[^\]]*\] (.*)")
 _SHOWN = 10
 #: ifcopenshell's code for a record with fewer or more values than its class has.
 _VALUE_COUNT = "VAL016"
+#: What ifcopenshell's parser logs for any C++ exception, the want of memory among them, which it does not tell apart.
+_ENDED_EARLY = "Parsing terminated"
+#: Growing arrays double: the request that failed was up to three times what the peak of the address space shows.
+_NEAR = 0.4
 
 
 def open_model(path: Path, notes: Notes) -> Model:
@@ -31,6 +36,8 @@ def open_model(path: Path, notes: Notes) -> Model:
         model = ifcopenshell.open(str(path), ".ifc")
     except (ifcopenshell.Error, OSError) as error:
         complaints = _complaints()
+        if complaints and complaints[0][1] == _ENDED_EARLY and _near_its_memory():
+            raise MemoryError from error
         said = f"{error}: {complaints[0][1]}" if complaints else str(error)
         raise Refused(f"is no readable IFC ({said})") from error
     _note_complaints(notes)
@@ -84,6 +91,12 @@ def _close(path: Path) -> None:
 def _complaints() -> list[tuple[str, str]]:
     found = (_LOG_LINE.match(line) for line in ifcopenshell.get_log().splitlines())
     return [(line[2] if line[1] == "warning" else "error", line[3]) for line in found if line]
+
+
+def _near_its_memory() -> bool:
+    bound, _ = resource.getrlimit(resource.RLIMIT_AS)
+    peak = re.search(r"VmPeak:\s+(\d+) kB", Path("/proc/self/status").read_text("ascii", "replace"))
+    return bound != resource.RLIM_INFINITY and peak is not None and int(peak[1]) * 1024 > _NEAR * bound
 
 
 def _note_complaints(notes: Notes) -> None:
