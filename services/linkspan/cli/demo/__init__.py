@@ -1,0 +1,1 @@
+"""``linkspan demo``: the whole reference integration on this machine, with one command."""
