@@ -43,7 +43,7 @@ class EventEncoder:
         self._metadata = _writable(catalog.latest(COMMON, "Metadata").definition)
 
     def encode(self, datum: Datum) -> Encoded:
-        """``datum`` must fit the schema (see ``kernel.conform``)."""
+        """``datum`` must fit the schema (see ``kernel.json_form``)."""
         out = io.BytesIO()
         out.write(self._prefix)
         schemaless_writer(out, self._header, datum["header"])
@@ -96,7 +96,7 @@ class OutcomeCodec:
     """Writes and reads ``linkspan.Outcome``."""
 
     def __init__(self, catalog: SchemaCatalog) -> None:
-        versions = [part.definition for part in catalog.versions(COMMON, "Outcome")]
+        versions = [variant for part in catalog.versions(COMMON, "Outcome") for variant in part.variants]
         self._schema = _writable(versions[-1])
         self._prefix = MARKER + schema_fingerprint(versions[-1])
         self._decoder = Decoder([versions])

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Annotated, Any, Literal, Union
+from typing import Any, Literal, Union
 
 import msgspec
 
 from linkspan.kernel.errors import Fault, InvalidMessage, UserMistake
-from linkspan.kernel.faults import LIMITS, UUID_PATTERN, faults, is_blob_reference
-from linkspan.kernel.schemas import Schema
+from linkspan.kernel.faults import faults, is_blob_reference, leaf_type
+from linkspan.kernel.schemas import Schema, expanded
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KEPT = (bytes, datetime)
@@ -28,9 +28,13 @@ class JsonForm:
     """
 
     def __init__(self, definition: Schema, field: str, optional: frozenset[str] = frozenset()) -> None:
-        self._definition, self._field, self._optional = definition, field, optional
-        self.type = struct_type(definition, optional)
-        self._render = _renderer(definition)
+        self._definition, self._field, self._optional = expanded(definition), field, optional
+        self.type = struct_type(self._definition, optional)
+        self._render = _renderer(self._definition)
+        try:
+            self.decoder = msgspec.json.Decoder(self.type)
+        except TypeError as error:
+            raise UserMistake(f"schema {definition['name']}: {_union_mistake(error)}") from error
 
     def datum(self, value: Any) -> dict[str, Any]:
         """What the encoder takes, from decoded JSON; raises InvalidMessage with every fault."""
@@ -69,16 +73,56 @@ def struct_type(definition: Schema, optional: frozenset[str] = frozenset()) -> A
         if name in optional:
             fields.append((name, Union[made, None], None))  # noqa: UP007 - made at run time
         elif "default" in item:
-            fields.append((name, made, _default(item["default"])))
+            fields.append((name, made, _default(item["type"], item["default"], made)))
         else:
             fields.append((name, made))
     return msgspec.defstruct(definition["name"], fields, kw_only=True, forbid_unknown_fields=True)
 
 
-def _default(value: Any) -> Any:
-    if isinstance(value, list | dict):
-        return msgspec.field(default_factory=type(value))
-    return value
+def _default(schema: Any, value: Any, made: Any) -> Any:
+    """What msgspec takes for the default that a schema file gives; a default that does not fit is a UserMistake."""
+    try:
+        ready = msgspec.convert(_json_default(schema, value), made)
+    except msgspec.ValidationError as error:
+        raise UserMistake(f"a schema's default does not fit its type: {error}") from error
+    if ready in ([], {}):
+        return msgspec.field(default_factory=type(ready))
+    if isinstance(ready, list | dict | msgspec.Struct):
+        return msgspec.field(default_factory=lambda: msgspec.convert(_json_default(schema, value), made))
+    return ready
+
+
+def _json_default(schema: Any, value: Any) -> Any:
+    """Avro's writing of a default in the JSON form: bytes stand as Latin-1 text, times as microseconds."""
+    if isinstance(schema, list):
+        return None if value is None else _json_default(schema[0], value)
+    kind = schema["type"] if isinstance(schema, dict) else schema
+    match kind:
+        case "record":
+            return {
+                item["name"]: _json_default(item["type"], value[item["name"]])
+                for item in schema["fields"]
+                if item["name"] in value
+            }
+        case "array":
+            return [_json_default(schema["items"], item) for item in value]
+        case "map":
+            return {name: _json_default(schema["values"], item) for name, item in value.items()}
+        case "bytes":
+            return value.encode("latin-1")
+        case "long" if isinstance(schema, dict) and schema.get("logicalType") == "timestamp-micros":
+            return iso(value)
+        case _:
+            return value
+
+
+def _union_mistake(error: TypeError) -> str:
+    text = str(error)
+    if "Struct" in text or "dict" in text:
+        return "a union may hold one record or one map besides null: JSON could not tell them apart"
+    if "str-like" in text or "`bytes`" in text:
+        return "a union may hold one type that JSON writes as text (string, enum, bytes, uuid, time) besides null"
+    return f"a union that JSON cannot tell apart: {text.splitlines()[0]}"
 
 
 def _type(schema: Any) -> Any:
@@ -86,7 +130,7 @@ def _type(schema: Any) -> Any:
         branches = [_type(branch) for branch in schema if not is_blob_reference(branch)]
         return Union[tuple(branches)]  # noqa: UP007 - made at run time
     if isinstance(schema, str):
-        return _primitive(schema)
+        return leaf_type(schema)
     match schema["type"]:
         case "record":
             return struct_type(schema)
@@ -97,26 +141,7 @@ def _type(schema: Any) -> Any:
         case "enum":
             return Literal[tuple(schema["symbols"])]
         case _:
-            return _primitive(schema.get("logicalType") or schema["type"], schema["type"])
-
-
-def _primitive(name: str, base: str | None = None) -> Any:
-    types = {
-        "null": None,
-        "boolean": bool,
-        "string": str,
-        "int": Annotated[int, msgspec.Meta(ge=-LIMITS["int"], le=LIMITS["int"] - 1)],
-        "long": Annotated[int, msgspec.Meta(ge=-LIMITS["long"], le=LIMITS["long"] - 1)],
-        "float": float,
-        "double": float,
-        "bytes": bytes,
-        "uuid": Annotated[str, msgspec.Meta(pattern=UUID_PATTERN)],
-        "timestamp-micros": Annotated[datetime, msgspec.Meta(tz=True)],
-    }
-    for candidate in (name, base):
-        if candidate in types:
-            return types[candidate]
-    raise UserMistake(f"a message schema cannot use the Avro type {name!r}")
+            return leaf_type(schema["type"], schema.get("logicalType"))
 
 
 Renderer = Callable[[Any], Any]

@@ -23,6 +23,8 @@ from linkspan.kernel.errors import LinkspanError, UserMistake
 
 Schema = dict[str, Any]
 COMMON = "linkspan"
+PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
+_NESTED = ("type", "items", "values", "fields")
 _FILE = re.compile(r"([A-Za-z][A-Za-z0-9]*)\.([1-9][0-9]*)\.avsc")
 
 
@@ -32,13 +34,21 @@ class UnknownSchema(LinkspanError):
 
 @dataclass(frozen=True, slots=True)
 class SchemaVersion:
-    """One released file; ``definition`` has every named type written out where it is first used."""
+    """One released file; ``definition`` has every named type written out where it is first used.
+
+    ``variants``: the same with every combination of released versions of the common records that it names, the newest
+    (``definition``) last; events of all of them may lie in a topic.
+    """
 
     folder: str
     name: str
     version: int
-    definition: Schema
+    variants: tuple[Schema, ...]
     path: Path
+
+    @property
+    def definition(self) -> Schema:
+        return self.variants[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +69,10 @@ class SchemaCatalog:
             for path in sorted(root.glob("*/*.avsc")):
                 folder, name, version = _identify(path)
                 raw.setdefault((folder, name), {})[version] = (path, _read(path))
-        self._names = _named_types(raw)
+        self._common = _common_records(raw)
         self._versions = {
             part: [
-                SchemaVersion(*part, version, self._written_out(path, schema), path)
+                SchemaVersion(*part, version, self._variants(path, schema), path)
                 for version, (path, schema) in sorted(found.items())
             ]
             for part, found in raw.items()
@@ -85,14 +95,23 @@ class SchemaCatalog:
     def events(self, integration: str, type_name: str) -> list[EventSchema]:
         """Every combination of released header, payload and metadata; the newest of all three comes last."""
         combinations = itertools.product(
-            self.versions(COMMON, "Header"),
-            self.versions(integration, type_name),
-            self.versions(COMMON, "Metadata"),
+            *(
+                [(part.version, variant) for part in self.versions(*name) for variant in part.variants]
+                for name in ((COMMON, "Header"), (integration, type_name), (COMMON, "Metadata"))
+            )
         )
         return [_compose(integration, type_name, parts) for parts in combinations]
 
-    def _written_out(self, path: Path, schema: Schema) -> Schema:
-        definition: Schema = _inline(schema, self._names, set())
+    def _variants(self, path: Path, schema: Schema) -> tuple[Schema, ...]:
+        named = sorted(_reached(schema, self._common))
+        made = [
+            self._written_out(path, schema, dict(zip(named, choice, strict=True)))
+            for choice in itertools.product(*(self._common[name] for name in named))
+        ]
+        return tuple(variant for index, variant in enumerate(made) if variant not in made[index + 1 :])
+
+    def _written_out(self, path: Path, schema: Schema, names: dict[str, Schema]) -> Schema:
+        definition: Schema = _inline(schema, names, set())
         try:
             parse_schema(definition, _force=True)
         except (SchemaParseException, KeyError, TypeError, ValueError) as error:
@@ -103,6 +122,41 @@ class SchemaCatalog:
 def schema_fingerprint(definition: Schema) -> bytes:
     """CRC-64-AVRO of the canonical form, 8 bytes little-endian, as single-object encoding carries it."""
     return bytes.fromhex(fingerprint(to_parsing_canonical_form(definition), "CRC-64-AVRO"))
+
+
+def expanded(node: Any, names: dict[str, Any] | None = None, namespace: str = "") -> Any:
+    """``node`` with every named type written out wherever it is used; a record inside itself is a UserMistake."""
+    names = {} if names is None else names
+    if isinstance(node, str):
+        return node if node in PRIMITIVES else _named(node, names, namespace)
+    if isinstance(node, list):
+        return [expanded(item, names, namespace) for item in node]
+    if isinstance(node["type"], dict | list):
+        return expanded(node["type"], names, namespace)
+    if "name" not in node:
+        return {k: expanded(v, names, namespace) if k in ("items", "values") else v for k, v in node.items()}
+    namespace, _, short = full_name(node, namespace).rpartition(".")
+    names[f"{namespace}.{short}"] = None
+    made = dict(node)
+    if "fields" in node:
+        made["fields"] = [item | {"type": expanded(item["type"], names, namespace)} for item in node["fields"]]
+    names[f"{namespace}.{short}"] = made
+    return made
+
+
+def full_name(schema: Schema, namespace: str = "") -> str:
+    """``namespace.Name`` of a named type that is defined inside ``namespace``."""
+    name = str(schema.get("name", ""))
+    return name if "." in name else f"{schema.get('namespace', namespace)}.{name}"
+
+
+def _named(name: str, names: dict[str, Any], namespace: str) -> Any:
+    full = name if "." in name else f"{namespace}.{name}"
+    if full not in names:
+        raise UserMistake(f"a schema uses the type {full}, which is not defined before")
+    if names[full] is None:
+        raise UserMistake(f"the record {full} contains itself; a message schema must be finite")
+    return names[full]
 
 
 @cache
@@ -128,18 +182,31 @@ def _read(path: Path) -> Schema:
     if not isinstance(schema, dict) or schema.get("type") != "record":
         raise UserMistake(f"{path}: a schema file holds one record")
     expected = f"{path.parent.name}{'' if path.parent.name == COMMON else '.payload'}.{_identify(path)[1]}"
-    if _full_name(schema) != expected:
-        raise UserMistake(f"{path}: the record is named {_full_name(schema)}, expected {expected}")
+    if full_name(schema) != expected:
+        raise UserMistake(f"{path}: the record is named {full_name(schema)}, expected {expected}")
     return schema
 
 
-def _full_name(schema: Schema) -> str:
-    return f"{schema.get('namespace', '')}.{schema.get('name', '')}"
+def _common_records(raw: dict[tuple[str, str], dict[int, tuple[Path, Schema]]]) -> dict[str, list[Schema]]:
+    """What another file may name: every version of the common records, oldest first."""
+    return {
+        f"{COMMON}.{name}": [found[version][1] for version in sorted(found)]
+        for (folder, name), found in raw.items()
+        if folder == COMMON
+    }
 
 
-def _named_types(raw: dict[tuple[str, str], dict[int, tuple[Path, Schema]]]) -> dict[str, Schema]:
-    """What another file may name: the newest version of every common record."""
-    return {f"{COMMON}.{name}": found[max(found)][1] for (folder, name), found in raw.items() if folder == COMMON}
+def _reached(node: Any, common: dict[str, list[Schema]], under: frozenset[str] = frozenset()) -> set[str]:
+    """Names of the common records that ``node`` uses, itself or through another one."""
+    if isinstance(node, str):
+        if node not in common or node in under:
+            return set()
+        return {node}.union(*(_reached(schema, common, under | {node}) for schema in common[node]))
+    if isinstance(node, list):
+        return set().union(*(_reached(item, common, under) for item in node))
+    if isinstance(node, dict):
+        return set().union(*(_reached(node[key], common, under) for key in _NESTED if key in node))
+    return set()
 
 
 def _inline(node: Any, names: dict[str, Schema], used: set[str]) -> Any:
@@ -149,17 +216,29 @@ def _inline(node: Any, names: dict[str, Schema], used: set[str]) -> Any:
     if isinstance(node, list):
         return [_inline(item, names, used) for item in node]
     if isinstance(node, dict):
-        return {
-            k: _inline(v, names, used) if k in ("type", "items", "values", "fields") else v for k, v in node.items()
-        }
+        return {k: _inline(v, names, used) if k in _NESTED else v for k, v in node.items()}
     return node
 
 
-def _compose(integration: str, type_name: str, parts: tuple[SchemaVersion, ...]) -> EventSchema:
+def _compose(integration: str, type_name: str, parts: tuple[tuple[int, Schema], ...]) -> EventSchema:
+    seen: dict[str, Schema] = {}
     fields = [
-        {"name": name, "type": part.definition}
-        for name, part in zip(("header", "payload", "metadata"), parts, strict=True)
+        {"name": name, "type": _defined_once(definition, seen)}
+        for name, (_, definition) in zip(("header", "payload", "metadata"), parts, strict=True)
     ]
     definition = {"type": "record", "namespace": integration, "name": type_name, "fields": fields}
-    header, payload, metadata = (part.version for part in parts)
+    header, payload, metadata = (version for version, _ in parts)
     return EventSchema((header, payload, metadata), definition, schema_fingerprint(definition))
+
+
+def _defined_once(node: Any, seen: dict[str, Schema]) -> Any:
+    """Avro lets a named type be defined once; a common record that two parts use is named where it comes again."""
+    if isinstance(node, list):
+        return [_defined_once(item, seen) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if node.get("namespace") == COMMON and "name" in node:
+        if seen.get(full_name(node)) == node:
+            return full_name(node)
+        seen[full_name(node)] = node
+    return {k: _defined_once(v, seen) if k in _NESTED else v for k, v in node.items()}
