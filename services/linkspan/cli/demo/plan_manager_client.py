@@ -18,12 +18,18 @@ class PlanManagerClient:
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
+    @property
+    def authorization(self) -> str:
+        """What it sends as ``Authorization``."""
+        return self._session.headers["Authorization"]
+
     async def upload(self, plan_id: str, file: Path, said: Mapping[str, str]) -> str:
         """The correlation id."""
+        content = await asyncio.to_thread(file.read_bytes)
         async with self._session.put(
             f"/v1/plans/{plan_id}",
             params={**said, "fileName": file.name},
-            data=await asyncio.to_thread(file.read_bytes),
+            data=content,
         ) as answer:
             answer.raise_for_status()
             return answer.headers["X-Correlation-ID"]
