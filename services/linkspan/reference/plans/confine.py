@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import importlib.util
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -73,13 +72,11 @@ def _turn(limits: Limits) -> asyncio.Semaphore:
 
 @contextlib.asynccontextmanager
 async def _private_directory() -> AsyncIterator[Path]:
-    directory = Path(tempfile.mkdtemp(prefix="linkspan-plan-"))
     try:
-        yield directory
+        with tempfile.TemporaryDirectory(prefix="linkspan-plan-", ignore_cleanup_errors=True) as directory:
+            yield Path(directory)
     except OSError as error:
         raise Unavailable(f"plans cannot be read on this machine: {error}") from error
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 async def _run(source: Path, form: Format, limits: Limits) -> _Ended:
@@ -123,7 +120,9 @@ async def _read(stream: asyncio.StreamReader, most: int) -> bytes:
 
 
 async def _end(process: Process) -> None:
-    """Kill what is left of the process's group and reap it, also while being cancelled."""
+    """Kill the process's group if it still runs and reap it, also while being cancelled."""
+    if process.returncode is not None:
+        return
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     await asyncio.shield(process.wait())

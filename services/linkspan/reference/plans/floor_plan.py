@@ -11,6 +11,7 @@ from typing import Any
 import ezdxf
 from ezdxf import units
 from ezdxf.math import Matrix44
+from ezdxf.sections.classes import REQ_R2004
 
 from linkspan.reference.plans.house import DEPTH, INNER, OUTER, THICKNESS, WALLS, WIDTH, Wall, openings
 
@@ -30,6 +31,9 @@ def write_floor_plan(path: Path) -> None:
         for wall in WALLS:
             _draw_wall(drawing.modelspace(), wall)
         _draw_dimensions(drawing.modelspace())
+        # ezdxf adds these from a set, in another order each run.
+        for name in sorted(REQ_R2004):
+            drawing.classes.add_class(name)
         drawing.saveas(path)
 
 
