@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from linkspan.kernel.errors import Fault
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _RATE = re.compile(r"(\d+(?:\.\d+)?)/(s|m|h)")
 NAME = r"^[a-z][a-z0-9-]{0,62}$"
 
 
 def _seconds(value: Any) -> Any:
     if isinstance(value, str):
+        if _NUMBER.fullmatch(value.strip()):
+            return float(value)
         match = _DURATION.fullmatch(value.strip())
         if not match:
             raise ValueError("expected a duration such as 500ms, 30s, 15m or 1h")
@@ -26,6 +42,8 @@ def _seconds(value: Any) -> Any:
 
 def _per_second(value: Any) -> Any:
     if isinstance(value, str):
+        if _NUMBER.fullmatch(value.strip()):
+            return float(value)
         match = _RATE.fullmatch(value.strip())
         if not match:
             raise ValueError("expected a rate such as 50/s or 600/m")
@@ -39,22 +57,33 @@ Name = Annotated[str, Field(pattern=NAME)]
 Method = Literal["POST", "PUT", "PATCH"]
 
 
+def _refuse(*faults: Fault) -> PydanticCustomError:
+    """What a validator raises about fields below its own part; ``spec_file`` finds their lines."""
+    return PydanticCustomError("faults", "{text}", {"text": "; ".join(f.error for f in faults), "faults": faults})
+
+
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
 
 
 class OAuth2(_Part):
     """Client credentials grant; ``token_url`` may be relative to the system's url."""
 
     token_url: str
+    """Absolute, or relative to the url of the system."""
     client_id: str
+    """Usually "${SYSTEM_A_CLIENT_ID}"."""
     client_secret: SecretStr
+    """Usually "${SYSTEM_A_CLIENT_SECRET}"; never shown."""
     scope: str | None = None
+    """Scopes asked for, separated by spaces."""
 
 
 class Auth(_Part):
     oauth2: OAuth2 | None = None
+    """Client credentials."""
     api_key: SecretStr | None = None
+    """Sent as X-API-Key; never shown."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Auth:
@@ -67,55 +96,84 @@ class Retry(_Part):
     """After attempt n the wait is ``first`` * 2^(n-1), at most ``cap``, each with jitter."""
 
     attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    """Tries of one message before it is a dead letter. RETRY_ATTEMPTS wins."""
     backoff: Literal["exponential"] = "exponential"
+    """How the wait grows."""
     first: Seconds = 2.0
+    """Wait after the first attempt."""
     cap: Seconds = 60.0
+    """Longest wait."""
 
 
 class Throttle(_Part):
     rate: PerSecond | None = None
+    """Deliveries, such as 50/s; no limit by default."""
     concurrency: Annotated[int, Field(ge=1, le=1024)] = 16
+    """Deliveries under way at once."""
 
 
 class System(_Part):
     """An endpoint outside. ``source`` is the path a websocket system's events are received from."""
 
     kind: Literal["rest", "websocket"]
+    """Which adapter speaks to it."""
     url: str
+    """http(s):// of a rest system, ws(s):// of a websocket system."""
     auth: Auth | None = None
+    """How Linkspan says who it is."""
     retry: Retry = Retry()
+    """What happens after a failure that may pass."""
     throttle: Throttle = Throttle()
+    """The most that the system is asked for."""
     heartbeat: Seconds = 30.0
+    """Between WebSocket pings."""
     timeout: Seconds = 10.0
+    """For one answer."""
     source: str = "/v1/events"
+    """Path where a websocket system gives its events."""
     subprotocol: str | None = None
+    """WebSocket subprotocol."""
 
-    @model_validator(mode="after")
-    def _address(self) -> System:
-        schemes = {"rest": ("http", "https"), "websocket": ("ws", "wss")}[self.kind]
-        parts = urlsplit(self.url)
-        if parts.scheme not in schemes or not parts.hostname:
-            raise ValueError(f"url: expected {schemes[0]}://… or {schemes[1]}://… for a {self.kind} system")
-        return self
+    @field_validator("url")
+    @classmethod
+    def _address(cls, url: str, info: ValidationInfo) -> str:
+        kind = info.data.get("kind", "rest")
+        schemes = {"rest": ("http", "https"), "websocket": ("ws", "wss")}[kind]
+        try:
+            parts = urlsplit(url)
+            right = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            right = False
+        if not right:
+            raise ValueError(f"expected {schemes[0]}://host… or {schemes[1]}://host… for a {kind} system")
+        if parts.username or parts.password:
+            raise ValueError("an address holds no credentials; give them in auth")
+        return url
 
 
 class Deliver(_Part):
     """Where at the destination; ``{name}`` in a path stands for that field of the payload or header."""
 
     path: str = "/"
+    """Such as /v1/plans/{planId}."""
     method: Method = "POST"
+    """HTTP method; of no meaning to a websocket system."""
 
 
 class Answer(_Part):
     """The message of the other direction that answers; later than ``within`` is overdue."""
 
     type: str
+    """Type of the answering message."""
     within: Seconds
+    """Later than this the answer is overdue, such as 15m."""
 
 
 class StepSpec(_Part):
     step: str | None = None
+    """Name of an installed step (entry point group linkspan.steps)."""
     jsonata: str | None = None
+    """On the payload; $header and $metadata are the rest, $value(table, x) maps, $key maps back."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> StepSpec:
@@ -131,40 +189,79 @@ class Flow(_Part):
     """
 
     from_: Annotated[Name, Field(alias="from")]
+    """System that sends."""
     to: Name
+    """System that receives."""
     type: Annotated[str, Field(pattern="^[A-Z][A-Za-z0-9]*$")]
+    """header.type of its messages, and name of their payload schema."""
     key: str | None = None
+    """Field whose value decides the order, such as payload.planId; without it no message waits for another."""
     delivers: str | None = None
+    """Type and payload schema of what leaves; by default what came in."""
     answer: Answer | None = None
+    """The message of the other direction that answers."""
     on_dead_letter: Literal["hold", "continue"] = "hold"
+    """Whether the followers of a dead letter wait for it."""
     when_kafka_is_away: Literal["refuse", "spool"] = "refuse"
+    """Whether ingress refuses messages meanwhile (503) or keeps them on its disk."""
     transform: tuple[StepSpec, ...] = ()
+    """Steps from what came in to what leaves, in order."""
     deliver: Deliver = Deliver()
+    """Where at the receiving system."""
     refusal: Deliver | None = None
+    """Where the sending system is told of a dead letter."""
     partitions: Annotated[int, Field(ge=1, le=1024)] = 8
+    """Of each of its topics; can not be changed later."""
     retention_days: Annotated[int, Field(ge=1)] = 30
+    """How long its events are kept."""
     examples: tuple[str, ...] = ()
+    """Files with examples, relative to this one; linkspan check runs them."""
 
 
 class Integration(_Part):
     """``schemas``: folder of the payload schemas, beside the file unless absolute; Linkspan's own come with it."""
 
     integration: Name
+    """Name of the integration: prefix of its topics, folder of its schemas."""
     systems: Annotated[dict[Name, System], Field(min_length=2, max_length=2)]
+    """The two systems; SYSTEM_A_… is about the first, SYSTEM_B_… about the second."""
     flows: Annotated[dict[Name, Flow], Field(min_length=1)]
+    """The directions."""
     values: dict[Name, dict[str, str]] = {}
+    """Value tables, usable both ways."""
     schemas: Path | None = None
+    """Folder of the payload schemas, relative to this file."""
 
     @model_validator(mode="after")
-    def _names_exist(self) -> Integration:
+    def _fits_together(self) -> Integration:
+        faults = [*self._unknown_systems(), *self._same_sender_and_type(), *self._one_way_tables()]
+        if faults:
+            raise _refuse(*faults)
+        return self
+
+    def _unknown_systems(self) -> Iterator[Fault]:
         for name, flow in self.flows.items():
             for role, system in (("from", flow.from_), ("to", flow.to)):
                 if system not in self.systems:
-                    raise ValueError(f"flows.{name}.{role}: no system {system!r}; there are {', '.join(self.systems)}")
-        pairs = [(flow.from_, flow.type) for flow in self.flows.values()]
-        if len(set(pairs)) < len(pairs):
-            raise ValueError("flows: two flows take the same type from the same system")
-        return self
+                    there = ", ".join(self.systems)
+                    yield Fault(f"flows.{name}.{role}", f"no system {system!r}; there are {there}")
+            if flow.from_ == flow.to:
+                yield Fault(f"flows.{name}.to", "a flow leads to the other system, not back to its own")
+
+    def _same_sender_and_type(self) -> Iterator[Fault]:
+        seen: dict[tuple[str, str], str] = {}
+        for name, flow in self.flows.items():
+            other = seen.setdefault((flow.from_, flow.type), name)
+            if other != name:
+                yield Fault(f"flows.{name}.type", f"flow {other} takes {flow.type} from {flow.from_} already")
+
+    def _one_way_tables(self) -> Iterator[Fault]:
+        for name, table in self.values.items():
+            seen: dict[str, str] = {}
+            for key, value in table.items():
+                other = seen.setdefault(value, key)
+                if other != key:
+                    yield Fault(f"values.{name}.{key}", f"{value!r} stands for {other!r} already; tables go both ways")
 
     def sources(self) -> list[str]:
         """Systems that Linkspan itself connects to for their messages, in the file's order."""

@@ -1,0 +1,108 @@
+"""What the environment puts into an integration file: ``${NAME}``, ``${NAME:-text}``, and the variables that win."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from linkspan.kernel.lined_yaml import Document, LineFault, Place
+
+_VARIABLE = re.compile(r"\$?\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
+_MALFORMED = re.compile(r"(?<!\$)\$\{")
+
+#: Variable's end -> field of the system; ``SYSTEM_A_`` is about the file's first system, ``SYSTEM_B_`` the second.
+_OF_SYSTEM: dict[str, Place] = {
+    "ENDPOINT": ("url",),
+    "CLIENT_ID": ("auth", "oauth2", "client_id"),
+    "CLIENT_SECRET": ("auth", "oauth2", "client_secret"),
+    "API_KEY": ("auth", "api_key"),
+}
+
+
+class Filled:
+    """A document with the environment put in. ``origins``: field -> the variable its value came from.
+
+    ``faults`` names variables that are missing; their fields are None in ``data`` and listed in ``missing``.
+    """
+
+    def __init__(self, document: Document, environ: Mapping[str, str]) -> None:
+        self._document, self._environ = document, environ
+        self.origins: dict[Place, str] = {}
+        self.faults: list[LineFault] = []
+        self.missing: set[Place] = set()
+        self.data = document.data
+        if isinstance(self.data, dict):
+            self._override(self.data)
+            self.data = self._filled(self.data, ())
+
+    def _override(self, data: dict[str, Any]) -> None:
+        systems = data.get("systems")
+        if not isinstance(systems, dict):
+            return
+        for letter, (name, system) in zip("AB", systems.items(), strict=False):
+            if not isinstance(system, dict):
+                continue
+            for end, where in _OF_SYSTEM.items():
+                variable = f"SYSTEM_{letter}_{end}"
+                if self._environ.get(variable):
+                    self._set(system, ("systems", name), where, variable)
+        for name, system in systems.items():
+            if isinstance(system, dict) and self._environ.get("RETRY_ATTEMPTS"):
+                self._set(system, ("systems", name), ("retry", "attempts"), "RETRY_ATTEMPTS")
+
+    def _set(self, system: dict[str, Any], base: Place, where: Place, variable: str) -> None:
+        if where[:1] == ("auth",) and not self._fits_auth(system, base, where, variable):
+            return
+        part: Any = system
+        for name in where[:-1]:
+            part = part.setdefault(name, {})
+            if not isinstance(part, dict):
+                return  # the model says what is wrong there
+        part[where[-1]] = self._environ[variable]
+        self.origins[base + where] = variable
+
+    def _fits_auth(self, system: dict[str, Any], base: Place, where: Place, variable: str) -> bool:
+        """A variable replaces a credential, it does not turn one kind of credential into the other."""
+        auth = system.get("auth")
+        kinds = auth.keys() if isinstance(auth, dict) else set()
+        if where[1] in kinds or (not kinds and where[1] == "api_key"):
+            return True
+        has = f"auth.{next(iter(kinds))}" if kinds else "no auth"
+        self.faults.append(
+            self._document.fault((*base, "auth"), f"{variable} is set, but the system has {has}, not auth.{where[1]}")
+        )
+        return False
+
+    def _filled(self, value: Any, place: Place) -> Any:
+        if place in self.origins:
+            return value
+        if isinstance(value, dict):
+            return {name: self._filled(item, (*place, name)) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self._filled(item, (*place, index)) for index, item in enumerate(value)]
+        return self._text(value, place) if isinstance(value, str) and "${" in value else value
+
+    def _text(self, value: str, place: Place) -> str | None:
+        missing: list[str] = []
+
+        def replaced(match: re.Match[str]) -> str:
+            if match[0].startswith("$$"):
+                return match[0][1:]
+            said = self._environ.get(match[1]) or match[2]
+            if said is None:
+                missing.append(match[1])
+            self.origins.setdefault(place, match[1])
+            return said or ""
+
+        if place[-1:] != ("jsonata",) and _MALFORMED.search(_VARIABLE.sub("", value)):
+            self._fault(place, "expected ${NAME} or ${NAME:-text} (NAME in capitals); write $${ for a plain ${")
+            return None
+        made = _VARIABLE.sub(replaced, value)
+        for name in missing:
+            self._fault(place, f"the environment variable {name} is not set, and the file has no ${{{name}:-default}}")
+        return None if missing else made.replace("$${", "${")
+
+    def _fault(self, place: Place, error: str) -> None:
+        self.missing.add(place)
+        self.faults.append(self._document.fault(place, error))
