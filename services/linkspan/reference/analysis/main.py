@@ -25,6 +25,7 @@ from linkspan.reference.analysis.publish import Publisher
 from linkspan.reference.analysis.tables import SCHEMA
 from linkspan.reference.analysis.work import Worker
 from linkspan.reference.credentials import development_default
+from linkspan.reference.event_loop import run_until_stopped
 from linkspan.reference.store import Store
 
 log = structlog.get_logger()
@@ -138,4 +139,4 @@ def analysis(  # noqa: PLR0913, PLR0917 - the options of a command
         queue_bound=queue_bound,
         resend_after=resend_after,
     )
-    asyncio.run(run(settings, lambda address: typer.echo(f"ready {address}")))
+    run_until_stopped(run(settings, lambda address: typer.echo(f"ready {address}")))

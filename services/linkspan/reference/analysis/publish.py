@@ -113,7 +113,7 @@ class Publisher:
             except Exception as error:  # noqa: BLE001 - its reader notices that the connection is gone
                 log.debug("an event could not be sent", reason=str(error))
 
-    async def answered(self, text: str) -> None:
+    def answered(self, text: str) -> None:
         """An ``ack`` or ``nack`` frame; anything else is logged and left."""
         frame = _parsed(text)
         if frame is None:
@@ -123,7 +123,16 @@ class Publisher:
         errors = json.dumps(frame.get("errors")) if state == "nacked" else None
         if errors:
             log.error("an event was refused", messageId=frame["id"], errors=frame.get("errors"))
-        n = await self._store.write(lambda connection: _answer(connection, frame["id"], state, errors))
+        future = self._store.submit(lambda connection: _answer(connection, frame["id"], state, errors))
+        future.add_done_callback(lambda kept: self._kept(kept, state))
+
+    def _kept(self, kept: asyncio.Future[int | None], state: str) -> None:
+        if kept.cancelled():
+            return
+        if error := kept.exception():
+            log.error("an answer could not be kept; its event is sent again", reason=str(error))
+            return
+        n = kept.result()
         if n is not None:
             ANSWERED.labels(state).inc()
             self._release(n)

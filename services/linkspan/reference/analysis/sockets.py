@@ -63,7 +63,7 @@ async def events(websocket: WebSocket) -> None:
     publisher.connected(send)
     try:
         while True:
-            await publisher.answered(await _text(websocket))
+            publisher.answered(await _text(websocket))
     except WebSocketDisconnect:
         pass
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from linkspan.kernel.telemetry.logs import configure_logs
 from linkspan.kernel.telemetry.traces import Tracing
 from linkspan.reference import problems
 from linkspan.reference.credentials import development_default
+from linkspan.reference.event_loop import run_until_stopped
 from linkspan.reference.plan_manager import api, inbox, oauth, pages
 from linkspan.reference.plan_manager.oauth import Tokens
 from linkspan.reference.plan_manager.tables import SCHEMA
@@ -124,4 +124,4 @@ def plan_manager(  # noqa: PLR0913, PLR0917 - the options of a command
         token_lifetime=token_lifetime,
         max_upload_bytes=max_upload_mib * 1024 * 1024,
     )
-    asyncio.run(run(settings, lambda address: typer.echo(f"ready {address}")))
+    run_until_stopped(run(settings, lambda address: typer.echo(f"ready {address}")))
