@@ -76,7 +76,7 @@ def test_no_registry_and_no_path_of_a_machine_is_named() -> None:
         (path.relative_to(ROOT).as_posix(), host.decode())
         for path in tracked()
         for host in [*hosts, str(ROOT.parent).encode() + b"/"]
-        if path.suffix not in {".lock"} and host in path.read_bytes()
+        if path.suffix != ".lock" and host in path.read_bytes()
     ]
     assert not named
 
