@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from linkspan.kernel.errors import Poison
@@ -14,16 +15,52 @@ MAX_WHOLE = 2**53
 _REFERENCE = {"address", "digest", "size", "mediaType"}
 
 
-def may_hold(schema: Any) -> bool:
-    """Whether payloads of this (expanded) schema can hold either."""
+Look = Callable[[Any], bool]
+
+
+def look(schema: Any) -> Look | None:
+    """A fast first look at payloads of this (expanded) schema: whether one holds either; None where none can."""
     if isinstance(schema, list):
-        return any(may_hold(branch) for branch in schema)
+        below = [found for branch in schema if (found := look(branch))]
+        return (lambda value: value is not None and any(found(value) for found in below)) if below else None
     if isinstance(schema, str):
-        return schema == "long"
-    if is_blob_reference(schema) or schema["type"] == "long":
-        return True
-    below = [field["type"] for field in schema.get("fields", ())]
-    return may_hold(below + [schema[name] for name in ("items", "values") if name in schema])
+        return _too_large if schema == "long" else None
+    if is_blob_reference(schema):
+        return lambda value: type(value) is dict
+    match schema["type"]:
+        case "record":
+            return _record_look(schema)
+        case "array":
+            each = look(schema["items"])
+            return partial(_any_item, each) if each else None
+        case "map":
+            each = look(schema["values"])
+            return partial(_any_value, each) if each else None
+        case kind:
+            return look(kind) if "logicalType" not in schema else None
+
+
+def _record_look(schema: Any) -> Look | None:
+    fields = [(field["name"], found) for field in schema["fields"] if (found := look(field["type"]))]
+
+    def looked(record: Any) -> bool:
+        if type(record) is not dict:
+            return False  # another branch of a union
+        return any([found(record.get(name)) for name, found in fields])  # noqa: C419 - faster than a generator
+
+    return looked if fields else None
+
+
+def _any_item(each: Look, values: Any) -> bool:
+    return type(values) is list and any(map(each, values))
+
+
+def _any_value(each: Look, values: Any) -> bool:
+    return type(values) is dict and any(map(each, values.values()))
+
+
+def _too_large(value: Any) -> bool:
+    return type(value) is int and not -MAX_WHOLE <= value <= MAX_WHOLE
 
 
 def holds_reference(payload: Any, *, rounded: bool) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from linkspan.egress.transform.content import holds_reference, may_hold, with_content
+from linkspan.egress.transform.content import holds_reference, look, with_content
 from linkspan.egress.transform.jsonata import Expression
 from linkspan.egress.transform.steps import NamedStep, named_step
 from linkspan.egress.transform.values import ValueTables
@@ -48,7 +48,7 @@ class Transform:
         self.type = spec.delivers or spec.type
         taken = expanded(catalog.latest(integration.integration, spec.type).definition)
         self._form = JsonForm(catalog.latest(integration.integration, self.type).definition, "payload")
-        self._looks = may_hold(taken)
+        self._look = look(taken)
         self._checks = bool(self._steps) or self.type != spec.type
         self.is_sync = len(self._expressions) == len(self._steps)
         self.text = _said(spec, self._steps, integration)
@@ -57,7 +57,9 @@ class Transform:
     def apply_now(self, message: Json) -> Json | None:
         """The payload that leaves; None where something must be awaited (use ``apply``). Raises Poison."""
         payload = message["payload"]
-        if not self.is_sync or (self._looks and holds_reference(payload, rounded=bool(self._steps))):
+        if not self.is_sync:
+            return None
+        if self._look and self._look(payload) and holds_reference(payload, rounded=bool(self._steps)):
             return None
         return self._now(payload, message)
 
