@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError
@@ -71,10 +71,13 @@ class Settings(BaseSettings):
         return self.linkspan_blobs or str(self.linkspan_data / "blobs")
 
 
-def read_settings() -> Settings:
-    """Raises UserMistake that names the variable."""
+S = TypeVar("S", bound=Settings)
+
+
+def read_settings(kind: type[S] = Settings) -> S:  # type: ignore[assignment]
+    """Raises UserMistake that names the variable; ``kind`` is a process's own settings."""
     try:
-        return Settings()
+        return kind()
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]).upper()
