@@ -1,0 +1,113 @@
+"""``POST /v1/messages`` as plain ASGI: this route is hot, so no framework stands between it and the pipeline."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+from opentelemetry.trace import SpanKind
+
+from linkspan.ingress.accept.answers import accepted, send_json, send_outcome, send_problem
+from linkspan.ingress.accept.problems import Problem, problem, problem_of
+from linkspan.ingress.accept.request import ClientGone, Receive, Refused, Request, Scope, Send, read_body
+from linkspan.ingress.accept.wait import Expected, OutcomeWatch
+from linkspan.ingress.append.acceptance import Acceptance
+from linkspan.ingress.pipeline import Pipeline
+from linkspan.ingress.validate import Origin
+from linkspan.kernel.errors import LinkspanError
+from linkspan.kernel.telemetry.logs import trace_id
+from linkspan.kernel.telemetry.traces import Traced, Tracing
+
+log = structlog.get_logger()
+
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+#: Handles one request: what it answers it sends itself, what it refuses it raises.
+Route = Callable[[Scope, Receive, Send, Request, Traced], Awaitable[None]]
+
+
+class Routes:
+    """The hot routes by path; every other path is ``other``'s."""
+
+    def __init__(self, routes: dict[str, Route], other: App, tracing: Tracing) -> None:
+        self._routes, self._other, self._tracing = routes, other, tracing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = self._routes.get(scope["path"]) if scope["type"] == "http" else None
+        if route is None:
+            await self._other(scope, receive, send)
+            return
+        request = Request(scope)
+        traced = self._tracing.begin("accept", request.traceparent, SpanKind.SERVER)
+        try:
+            await route(scope, receive, send, request, traced)
+        except ClientGone:
+            log.info("a client left before it had sent its message", requestId=request.request_id)
+        except Refused as refused:
+            await _refuse(send, request, refused.problem, traced)
+        except LinkspanError as error:
+            Tracing.fail(traced, error)
+            await _refuse(send, request, problem_of(error), traced)
+        except Exception as error:
+            Tracing.fail(traced, error)
+            log.exception("a request failed", requestId=request.request_id, traceId=trace_id(traced.traceparent))
+            await send_problem(send, problem(500, "internal", "Something went wrong here; it was logged."), request)
+        finally:
+            traced.span.end()
+
+
+async def _refuse(send: Send, request: Request, refusal: Problem, traced: Traced) -> None:
+    log.info(
+        "message refused",
+        status=refusal.status,
+        reason=refusal.detail or refusal.title,
+        errors=refusal.errors,
+        requestId=request.request_id,
+        traceId=trace_id(traced.traceparent),
+    )
+    await send_problem(send, refusal, request)
+
+
+class Messages:
+    """One message a request."""
+
+    def __init__(self, pipeline: Pipeline, watch: OutcomeWatch, body_limit: int) -> None:
+        self._pipeline, self._watch, self._limit = pipeline, watch, body_limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, request: Request, traced: Traced) -> None:
+        request.check(scope["method"], (b"application/json",), self._limit)
+        body = await read_body(receive, self._limit)
+        origin = Origin(None, request.correlation_id)
+        if request.wait and self._watch.ready:
+            await self._take_and_wait(body, origin, send, request, traced)
+            return
+        acceptance, known = await self._pipeline.take(body, origin, traced.traceparent)
+        await acceptance.settled()
+        await _queued(send, request, acceptance, known, will_retry=request.wait > 0)
+
+    async def _take_and_wait(self, body: bytes, origin: Origin, send: Send, request: Request, traced: Traced) -> None:
+        expected: list[Expected] = []
+        deadline = time.monotonic() + request.wait
+        try:
+            acceptance, known = await self._pipeline.take(
+                body, origin, traced.traceparent, lambda message_id: expected.append(self._watch.expect(message_id))
+            )
+            await acceptance.settled()
+            outcome = expected[0].outcome
+            await asyncio.wait([outcome], timeout=max(0.0, deadline - time.monotonic()))
+        finally:
+            for one in expected:
+                self._watch.forget(one)
+        found = outcome.result() if outcome.done() else None
+        if found is None:
+            await _queued(send, request, acceptance, known, will_retry=True)
+        else:
+            await send_outcome(send, request, acceptance, found)
+
+
+async def _queued(send: Send, request: Request, acceptance: Acceptance, known: bool, *, will_retry: bool) -> None:
+    headers = request.answer_headers(acceptance.correlation_id)
+    if request.wait:
+        headers.append((b"preference-applied", b"wait=%d" % request.wait))
+    await send_json(send, 202, accepted(acceptance, known, will_retry=will_retry), headers)

@@ -1,0 +1,172 @@
+"""A source: the connection that Linkspan holds to a system whose events it receives.
+
+A frame is acknowledged only after Kafka's acknowledgement, refused with every fault, and not answered at all where
+neither is known: its sender sends it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from functools import partial
+
+import structlog
+from opentelemetry.trace import SpanKind
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.typing import Subprotocol
+
+from linkspan.ingress.accept.frames import EventFrame, Unreadable, ack, nack, read_frame
+from linkspan.ingress.append.acceptance import Acceptance
+from linkspan.ingress.errors import Conflict, Malformed, NotNow, TooLarge
+from linkspan.ingress.pipeline import Pipeline
+from linkspan.ingress.validate import Origin
+from linkspan.kernel.errors import Fault, InvalidMessage
+from linkspan.kernel.spec import System
+from linkspan.kernel.telemetry.logs import trace_id
+from linkspan.kernel.telemetry.metrics import REFUSED, SOURCE_CONNECTED
+from linkspan.kernel.telemetry.traces import Tracing, valid
+
+log = structlog.get_logger()
+
+#: Frames taken and not yet answered, at most; the next is read when one was.
+IN_FLIGHT = 1024
+#: Seconds between attempts to connect: the first, the longest, and the one after a refusal.
+FIRST_WAIT, LONGEST_WAIT, REFUSED_WAIT = 0.25, 30.0, 30.0
+
+
+class Source:
+    """``run`` holds the connection until it is cancelled; ``largest`` is the longest frame that is taken, in bytes."""
+
+    def __init__(self, name: str, system: System, pipeline: Pipeline, tracing: Tracing, largest: int) -> None:
+        self._name, self._system, self._pipeline, self._tracing = name, system, pipeline, tracing
+        self._largest = largest
+        self._connected = SOURCE_CONNECTED.labels(name)
+        self._trouble: str | None = None
+
+    async def run(self) -> None:
+        wait = FIRST_WAIT
+        while True:
+            try:
+                if await self._hold_connection():
+                    wait = FIRST_WAIT
+            except InvalidHandshake as error:
+                self._say(f"the handshake was refused: {_reason(error)}")
+                wait = REFUSED_WAIT if _is_denied(error) else wait
+            except (OSError, TimeoutError, ConnectionClosed) as error:
+                self._say(f"cannot be reached: {error or type(error).__name__}")
+            await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            wait = min(wait * 2, LONGEST_WAIT)
+
+    def _say(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            log.error("source is not connected", source=self._name, reason=trouble)
+        self._trouble = trouble
+
+    async def _hold_connection(self) -> bool:
+        """Until it ends; whether it ever was one. Raises what connecting does."""
+        system = self._system
+        key = system.auth.api_key if system.auth else None
+        async with connect(
+            system.url.rstrip("/") + system.source,
+            additional_headers={"X-API-Key": key.get_secret_value()} if key else None,
+            subprotocols=[Subprotocol(system.subprotocol)] if system.subprotocol else None,
+            open_timeout=system.timeout,
+            ping_interval=system.heartbeat,
+            ping_timeout=system.heartbeat,
+            close_timeout=2,
+            max_size=self._largest,
+            compression=None,
+            proxy=None,
+        ) as connection:
+            log.info("source connected", source=self._name, url=system.url)
+            self._trouble = None
+            self._connected.set(1)
+            try:
+                await _Conversation(self._name, connection, self._pipeline, self._tracing).run()
+            finally:
+                self._connected.set(0)
+        log.warning(
+            "source disconnected", source=self._name, code=connection.close_code, reason=connection.close_reason
+        )
+        return True
+
+
+class _Conversation:
+    """One connection's frames; answers go out in the order in which they become known."""
+
+    def __init__(self, source: str, connection: ClientConnection, pipeline: Pipeline, tracing: Tracing) -> None:
+        self._source, self._connection, self._pipeline, self._tracing = source, connection, pipeline, tracing
+        self._origin = Origin(sender=source)
+        self._answers: asyncio.Queue[str] = asyncio.Queue()
+        self._free = asyncio.Semaphore(IN_FLIGHT)
+
+    async def run(self) -> None:
+        """Returns when the connection has ended."""
+        sender = asyncio.create_task(self._send_answers())
+        try:
+            async for text in self._connection:
+                await self._free.acquire()
+                await self._receive(text)
+        except ConnectionClosed:
+            pass
+        finally:
+            sender.cancel()
+            await asyncio.gather(sender, return_exceptions=True)
+
+    async def _send_answers(self) -> None:
+        while True:
+            await self._connection.send(await self._answers.get())
+
+    async def _receive(self, text: str | bytes) -> None:
+        try:
+            frame = read_frame(text)
+        except Unreadable as error:
+            self._refuse(error.id, [Fault("frame", str(error))])
+            return
+        traced = self._tracing.begin("accept", valid(frame.traceparent), SpanKind.SERVER)
+        try:
+            acceptance, _ = await self._pipeline.take(bytes(frame.body), self._origin, traced.traceparent)
+            acceptance.when_settled(partial(self._settled, frame, acceptance))
+        except InvalidMessage as error:
+            self._refuse(frame.id, error.faults)
+        except (Malformed, TooLarge) as error:
+            self._refuse(frame.id, [Fault("message", str(error))])
+        except Conflict as error:
+            self._refuse(frame.id, [Fault("header.messageId", str(error))])
+        except NotNow as error:
+            self._leave(frame, traced.traceparent, str(error))
+        finally:
+            traced.span.end()
+
+    def _settled(self, frame: EventFrame, acceptance: Acceptance) -> None:
+        if acceptance.acked:
+            self._answer(ack(frame.id))
+        else:
+            self._leave(frame, None, str(acceptance.error))
+
+    def _refuse(self, frame_id: str | None, faults: tuple[Fault, ...] | list[Fault]) -> None:
+        REFUSED.labels("invalid").inc()
+        log.info("frame refused", source=self._source, id=frame_id, errors=[[f.field, f.error] for f in faults])
+        self._answer(nack(frame_id, faults))
+
+    def _answer(self, text: str) -> None:
+        self._free.release()
+        self._answers.put_nowait(text)
+
+    def _leave(self, frame: EventFrame, traceparent: str | None, reason: str) -> None:
+        self._free.release()
+        REFUSED.labels("unavailable").inc()
+        log.info(
+            "frame left unanswered", source=self._source, id=frame.id, traceId=trace_id(traceparent), reason=reason
+        )
+
+
+def _is_denied(error: InvalidHandshake) -> bool:
+    return isinstance(error, InvalidStatus) and error.response.status_code in (401, 403)
+
+
+def _reason(error: InvalidHandshake) -> str:
+    if _is_denied(error):
+        return f"{error}; check the system's api_key"
+    return str(error)

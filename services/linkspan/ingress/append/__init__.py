@@ -1,0 +1,1 @@
+"""From an encoded event to Kafka's acknowledgement."""

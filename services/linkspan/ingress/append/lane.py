@@ -1,0 +1,92 @@
+"""One partition of a flow's events: its records in order, one batch on its way at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaProducer
+
+from linkspan.kernel.errors import LinkspanError
+from linkspan.kernel.telemetry.metrics import ACCEPTED, APPEND_SECONDS
+
+#: Seconds that a batch waits for company.
+LINGER = 0.001
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Record:
+    """``settled`` is called once: with None at Kafka's acknowledgement, else with the reason."""
+
+    key: bytes
+    value: bytes
+    headers: list[tuple[str, bytes]]
+    timestamp_ms: int
+    settled: Callable[[LinkspanError | None], None]
+
+
+class Pending:
+    """Bytes of all records without an acknowledgement."""
+
+    __slots__ = ("bytes",)
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
+class Lane:
+    def __init__(self, flow: str, topic: str, partition: int, pending: Pending) -> None:
+        self._topic, self._partition, self._pending = topic, partition, pending
+        self._waiting: deque[Record] = deque()
+        self._under_way: list[Record] = []
+        self._wake = asyncio.Event()
+        self._accepted = ACCEPTED.labels(flow)
+        self._seconds = APPEND_SECONDS.labels(flow)
+
+    def add(self, record: Record) -> None:
+        self._pending.bytes += len(record.value)
+        self._waiting.append(record)
+        self._wake.set()
+
+    async def flush(self, producer: AIOKafkaProducer, limit: float) -> None:
+        """Runs until a batch fails, or is not acknowledged within ``limit`` seconds: raises, settles nothing."""
+        while True:
+            await self._wake.wait()
+            while self._waiting:
+                await asyncio.sleep(LINGER)
+                await self._append_batch(producer, limit)
+            self._wake.clear()
+
+    async def _append_batch(self, producer: AIOKafkaProducer, limit: float) -> None:
+        started = time.perf_counter()
+        batch = producer.create_batch()
+        waiting, under_way = self._waiting, self._under_way
+        while waiting:
+            head = waiting[0]
+            if not batch.append(timestamp=head.timestamp_ms, key=head.key, value=head.value, headers=head.headers):
+                break
+            under_way.append(waiting.popleft())
+        batch.close()
+        async with asyncio.timeout(limit):
+            acknowledged = await producer.send_batch(batch, self._topic, partition=self._partition)
+            await acknowledged
+        self._accepted.inc(len(under_way))
+        self._seconds.observe(time.perf_counter() - started)
+        self._under_way = []
+        self._settle(under_way, None)
+
+    def fail(self, error: LinkspanError) -> None:
+        """Settles all that is not acknowledged."""
+        records = [*self._under_way, *self._waiting]
+        self._under_way = []
+        self._waiting.clear()
+        self._wake.clear()
+        self._settle(records, error)
+
+    def _settle(self, records: list[Record], error: LinkspanError | None) -> None:
+        for record in records:
+            self._pending.bytes -= len(record.value)
+            record.settled(error)

@@ -1,0 +1,25 @@
+"""Why a message is not taken; ``InvalidMessage`` (kernel) is the other reason."""
+
+from __future__ import annotations
+
+from linkspan.kernel.errors import LinkspanError
+
+
+class Malformed(LinkspanError):
+    """The body is not JSON as RFC 8259 has it."""
+
+
+class Conflict(LinkspanError):
+    """The message id was accepted a moment ago with another payload."""
+
+
+class TooLarge(LinkspanError):
+    """A limit was passed; the text names it."""
+
+
+class NotNow(LinkspanError):
+    """Kafka or the blob store cannot take it; ``retry_after`` (seconds) is when to ask again."""
+
+    def __init__(self, reason: str, retry_after: int = 2) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after

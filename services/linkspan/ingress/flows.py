@@ -1,0 +1,61 @@
+"""What ingress knows of each flow before a message arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from linkspan.ingress.presence import Count, counter
+from linkspan.kernel.codec import EventEncoder
+from linkspan.kernel.faults import is_blob_reference
+from linkspan.kernel.json_form import struct_type
+from linkspan.kernel.schemas import Schema, SchemaCatalog
+from linkspan.kernel.spec import Flow, Integration
+from linkspan.kernel.topics import FlowTopics
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FlowIntake:
+    """``content``: paths inside the payload whose content may leave the event; ``schema``: version of its schema."""
+
+    name: str
+    spec: Flow
+    topics: FlowTopics
+    payload: Schema
+    decoder: msgspec.json.Decoder[Any]
+    count: Count | None
+    encoder: EventEncoder
+    schema: str
+    content: tuple[tuple[str, ...], ...]
+
+
+def flow_intakes(integration: Integration, catalog: SchemaCatalog) -> list[FlowIntake]:
+    """Raises UnknownSchema where a flow's type has none."""
+    return [_intake(integration.integration, name, flow, catalog) for name, flow in integration.flows.items()]
+
+
+def _intake(integration: str, name: str, flow: Flow, catalog: SchemaCatalog) -> FlowIntake:
+    payload = catalog.latest(integration, flow.type).definition
+    encoder = EventEncoder(catalog, integration, flow.type)
+    return FlowIntake(
+        name=name,
+        spec=flow,
+        topics=FlowTopics.of(integration, name),
+        payload=payload,
+        decoder=msgspec.json.Decoder(struct_type(payload)),
+        count=counter(payload),
+        encoder=encoder,
+        schema=".".join(str(version) for version in encoder.schema.versions),
+        content=tuple(_content(payload, ())),
+    )
+
+
+def _content(schema: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    if isinstance(schema, list) and any(is_blob_reference(branch) for branch in schema):
+        yield path
+    elif isinstance(schema, dict) and schema.get("type") == "record":
+        for item in schema["fields"]:
+            yield from _content(item["type"], (*path, item["name"]))

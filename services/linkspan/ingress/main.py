@@ -1,0 +1,143 @@
+"""``linkspan ingress``: puts the parts together, and takes them apart in the order that loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+import uvloop
+
+from linkspan.ingress.accept.batch import Batch
+from linkspan.ingress.accept.docs import application
+from linkspan.ingress.accept.http import Messages, Route, Routes
+from linkspan.ingress.accept.leadership import Leadership
+from linkspan.ingress.accept.wait import OutcomeWatch
+from linkspan.ingress.accept.websocket import Source
+from linkspan.ingress.append.appender import Appender
+from linkspan.ingress.flows import flow_intakes
+from linkspan.ingress.pipeline import Pipeline
+from linkspan.ingress.reach import system_checks
+from linkspan.ingress.settings import IngressSettings
+from linkspan.ingress.validate import Validator
+from linkspan.kernel.blobs import BlobStore
+from linkspan.kernel.codec import OutcomeCodec
+from linkspan.kernel.config import read_settings
+from linkspan.kernel.lifecycle import bind, http_server, stop_event
+from linkspan.kernel.schemas import SchemaCatalog
+from linkspan.kernel.spec import Integration
+from linkspan.kernel.spec_file import catalog_for, check_production, load_integration
+from linkspan.kernel.telemetry.logs import configure_logs
+from linkspan.kernel.telemetry.traces import Tracing
+from linkspan.kernel.topic_admin import ensure_topics
+from linkspan.kernel.topics import sources_topic
+
+log = structlog.get_logger()
+
+
+class Ingress:
+    """All parts of one replica."""
+
+    def __init__(self, integration: Integration, catalog: SchemaCatalog, settings: IngressSettings) -> None:
+        client, limit = settings.kafka_client(), settings.linkspan_max_body_bytes
+        flows = flow_intakes(integration, catalog)
+        self.tracing = Tracing.from_environment("ingress")
+        self.appender = Appender(
+            client, flows, settings.linkspan_append_seconds, lambda: ensure_topics(settings.kafka, integration)
+        )
+        self.watch = OutcomeWatch(client, flows, OutcomeCodec(catalog))
+        replica = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        pipeline = Pipeline(Validator(flows, catalog), BlobStore(settings.blobs), self.appender, self.tracing, replica)
+        self.leadership = Leadership(
+            client,
+            f"linkspan-{integration.integration}-sources",
+            sources_topic(integration.integration),
+            [Source(name, integration.systems[name], pipeline, self.tracing, limit) for name in integration.sources()],
+            settings.linkspan_session_seconds,
+        )
+        self.has_sources = bool(integration.sources())
+        self._stopping = False
+        checks = {**system_checks(integration), "messageQueue": self._kafka}
+        routes: dict[str, Route] = {
+            "/v1/messages": Messages(pipeline, self.watch, limit),
+            "/v1/messages:batch": Batch(pipeline, limit),
+        }
+        self.app = Routes(routes, application(flows, catalog, self._ready, checks), self.tracing)
+
+    async def _kafka(self) -> str | None:
+        return self.appender.trouble
+
+    async def _ready(self) -> str | None:
+        return "stopping" if self._stopping else self.appender.trouble
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Kafka and the sources; what was taken is appended before it ends."""
+        appending = asyncio.create_task(self.appender.run())
+        others = [asyncio.create_task(self._once_connected(self.watch.run))]
+        if self.has_sources:
+            others.append(asyncio.create_task(self._once_connected(self.leadership.run)))
+        try:
+            yield
+        finally:
+            await _cancelled(*others)
+            await self.appender.drained(10.0)
+            await _cancelled(appending)
+            self.tracing.close()
+
+    async def _once_connected(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        await self.appender.connected.wait()
+        await run()
+
+    def stop(self) -> None:
+        """Not ready from now on; whoever waits for an outcome is told that it is queued."""
+        self._stopping = True
+        self.watch.release()
+
+
+async def _cancelled(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def run(
+    integration_file: Path, host: str, port: int, settings: IngressSettings, say_ready: Callable[[str], None]
+) -> None:
+    """Serves until SIGTERM or SIGINT; ``say_ready`` gets the address once messages can be taken. Raises UserMistake."""
+    integration = load_integration(integration_file, os.environ)
+    check_production(settings, integration)
+    ingress = Ingress(integration, catalog_for(integration), settings)
+    stop = stop_event()
+    listener = bind(host, port)
+    address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+    options = {"http": "httptools", "ws": "none", "proxy_headers": False, "timeout_keep_alive": 75}
+    async with ingress.running(), http_server(ingress.app, listener, **options):
+        log.info("ingress listens", address=address, integration=integration.integration)
+        connected = asyncio.create_task(ingress.appender.connected.wait())
+        connected.add_done_callback(lambda task: None if task.cancelled() else say_ready(address))
+        await stop.wait()
+        log.info("ingress stops")
+        connected.cancel()
+        ingress.stop()
+
+
+def ingress(
+    file: Annotated[Path, typer.Argument(help="The integration file.")] = Path("integration.yaml"),
+    host: Annotated[str | None, typer.Option(help="Where to listen; LINKSPAN_HOST, or 127.0.0.1.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 chooses a free port.")] = 8080,
+) -> None:
+    """Take messages in over HTTP and from the systems' own connections, and append them to Kafka.
+
+    Prints `ready http://<host>:<port>` once messages can be taken.
+    """
+    settings = read_settings(IngressSettings)
+    configure_logs("ingress", settings.log_level)
+    uvloop.run(run(file, host or settings.linkspan_host, port, settings, lambda at: typer.echo(f"ready {at}")))

@@ -1,0 +1,152 @@
+"""The way of a message through ingress: validate, check large content in, encode, append."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from obstore.exceptions import BaseError
+from opentelemetry.trace import SpanKind
+
+from linkspan.ingress.append.acceptance import Acceptance, Recent
+from linkspan.ingress.append.appender import Appender
+from linkspan.ingress.append.lane import Record
+from linkspan.ingress.errors import Conflict, NotNow, TooLarge
+from linkspan.ingress.flows import FlowIntake
+from linkspan.ingress.validate import Message, Origin, Validator
+from linkspan.kernel.blobs import CLAIM_CHECK_BYTES, BlobStore
+from linkspan.kernel.codec import Encoded
+from linkspan.kernel.errors import LinkspanError
+from linkspan.kernel.message import Json, text_at
+from linkspan.kernel.telemetry import traces
+from linkspan.kernel.telemetry.logs import trace_id
+from linkspan.kernel.telemetry.traces import Tracing
+from linkspan.kernel.topics import MAX_RECORD_BYTES, Headers, partition_of
+
+log = structlog.get_logger()
+
+Announce = Callable[[str], None]
+
+
+class Pipeline:
+    """``replica`` goes into ``accepted-by``; with ``accepted-seq`` it says the order in which a replica accepted."""
+
+    def __init__(
+        self, validator: Validator, blobs: BlobStore, appender: Appender, tracing: Tracing, replica: str
+    ) -> None:
+        self._validate, self._blobs, self._appender, self._tracing = validator.validate, blobs, appender, tracing
+        self._recent = Recent()
+        self._replica = replica.encode()
+        self._sequence = itertools.count(1)
+
+    async def take(
+        self, raw: bytes, origin: Origin, traceparent: str, announce: Announce | None = None
+    ) -> tuple[Acceptance, bool]:
+        """The acceptance, settled once Kafka has the event, and whether the message was known already.
+
+        ``announce`` is called with the message id before anything is appended. Raises Malformed, InvalidMessage,
+        Conflict, TooLarge or NotNow; then nothing was appended. Two calls append in the order in which they were made
+        if the second was made after the first returned.
+        """
+        message = self._validate(raw, origin)
+        if message.flow.content:
+            await self._check_content_in(message)
+        event = self._encode(message)
+        if announce:
+            announce(message.header["messageId"])
+        return self._append(message, event, traceparent)
+
+    async def _check_content_in(self, message: Message) -> None:
+        for path in message.flow.content:
+            *parents, name = path
+            parent: Any = message.payload
+            for part in parents:
+                parent = parent.get(part) if isinstance(parent, dict) else None
+            content = parent.get(name) if isinstance(parent, dict) else None
+            if isinstance(content, bytes) and len(content) > CLAIM_CHECK_BYTES:
+                parent[name] = await self._put(content, text_at(message.payload, "metadata.mediaType"))
+
+    async def _put(self, content: bytes, media_type: str | None) -> Json:
+        try:
+            return await self._blobs.put(content, media_type)
+        except (BaseError, OSError) as error:
+            log.warning("the blob store failed", reason=str(error))
+            raise NotNow("the blob store cannot take the content", retry_after=5) from error
+
+    @staticmethod
+    def _encode(message: Message) -> Encoded:
+        event = message.flow.encoder.encode(
+            {"header": message.header, "payload": message.payload, "metadata": message.metadata}
+        )
+        if len(event.value) > MAX_RECORD_BYTES:
+            raise TooLarge(
+                f"the event has {len(event.value)} bytes, the limit is {MAX_RECORD_BYTES}; content above "
+                f"{CLAIM_CHECK_BYTES} bytes was already taken out of it"
+            )
+        return event
+
+    def _append(self, message: Message, event: Encoded, traceparent: str) -> tuple[Acceptance, bool]:
+        message_id, flow = message.header["messageId"], message.flow
+        known = self._recent.find(message_id)
+        if known:
+            if known.digest != event.digest or known.flow != flow.name:
+                raise Conflict(f"message {message_id} was accepted before with another payload")
+            return known, True
+        acceptance = Acceptance(flow.name, message_id, message.metadata["correlationId"], event.digest)
+        key = message.key.encode()
+        partition = partition_of(key, flow.spec.partitions)
+        traced, settled = self._traced(acceptance, flow, partition, traceparent)
+        headers = self._headers(message, event, traced)
+        self._appender.append(
+            flow.name, partition, Record(key, event.value, headers, message.received // 1000, settled)
+        )
+        self._recent.add(acceptance)
+        log.debug(
+            "message taken",
+            messageId=message_id,
+            correlationId=acceptance.correlation_id,
+            traceId=trace_id(traced),
+            flow=flow.name,
+            partition=partition,
+        )
+        return acceptance, False
+
+    def _headers(self, message: Message, event: Encoded, traceparent: str) -> list[tuple[str, bytes]]:
+        metadata = message.metadata
+        return [
+            (Headers.MESSAGE_ID, message.header["messageId"].encode()),
+            (Headers.CORRELATION_ID, metadata["correlationId"].encode()),
+            (Headers.TYPE, message.flow.spec.type.encode()),
+            (Headers.TRACEPARENT, traceparent.encode()),
+            (Headers.SCHEMA, message.flow.schema.encode()),
+            (Headers.DIGEST, event.digest),
+            (Headers.PRIORITY, metadata["priority"].encode()),
+            (Headers.ACCEPTED_AT, b"%d" % message.received),
+            (Headers.ACCEPTED_BY, self._replica),
+            (Headers.ACCEPTED_SEQ, b"%d" % next(self._sequence)),
+        ]
+
+    def _traced(
+        self, acceptance: Acceptance, flow: FlowIntake, partition: int, traceparent: str
+    ) -> tuple[str, Callable[[LinkspanError | None], None]]:
+        """The ``traceparent`` for the event, and what is called at its acknowledgement; a span only if sampled."""
+        if traceparent[-1] not in "13579bdf":
+            return traceparent, acceptance.settle
+        attributes: dict[str, str | int] = {
+            traces.MESSAGE_ID: acceptance.message_id,
+            traces.CORRELATION_ID: acceptance.correlation_id,
+            traces.FLOW: flow.name,
+            traces.DESTINATION: flow.topics.events,
+            traces.PARTITION: partition,
+        }
+        traced = self._tracing.begin("append", traceparent, SpanKind.PRODUCER, attributes)
+
+        def settled(error: LinkspanError | None) -> None:
+            if error:
+                Tracing.fail(traced, error)
+            traced.span.end()
+            acceptance.settle(error)
+
+        return traced.traceparent, settled

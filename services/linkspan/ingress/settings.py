@@ -1,0 +1,29 @@
+"""What ingress takes from its environment, beside what every process does."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from linkspan.kernel.config import Settings
+
+
+class IngressSettings(Settings):
+    """Seconds: ``linkspan_append_seconds`` is how long Kafka may take to acknowledge, ``linkspan_session_seconds`` how
+    long a replica that is gone still counts as the leader of a source."""
+
+    linkspan_max_body_bytes: Annotated[int, Field(ge=1024)] = 48 * 1024 * 1024
+    linkspan_append_seconds: Annotated[float, Field(gt=0, le=120)] = 10.0
+    linkspan_session_seconds: Annotated[float, Field(ge=6, le=120)] = 15.0
+
+    def kafka_client(self) -> dict[str, Any]:
+        """What every aiokafka client is made with."""
+        if not self.message_queue_url.startswith("kafka+ssl:"):
+            return {"bootstrap_servers": self.kafka}
+        return {
+            "bootstrap_servers": self.kafka,
+            "security_protocol": "SSL",
+            "ssl_context": ssl.create_default_context(),
+        }
