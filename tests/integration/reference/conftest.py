@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import aiohttp
 import pytest
-from reference_service import SECRET, Service, free_port, running
+from tests.integration.reference.reference_service import SECRET, Service, free_port, running
 
 A = ("linkspan.reference.plan_manager.main", "plan_manager")
 B = ("linkspan.reference.analysis.main", "analysis")

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 from fastavro.validation import validate
-from reference_service import API_KEY, Service
+from tests.integration.reference.reference_service import API_KEY, Service
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol

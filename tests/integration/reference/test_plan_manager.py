@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from reference_service import SECRET, Service
+from tests.integration.reference.reference_service import SECRET, Service
 
 from linkspan.kernel.schemas import SchemaCatalog, packaged_schemas
 

@@ -81,7 +81,7 @@ def of_storeys(dimensions: Dimensions, storeys: list[dict[str, Any]], assumed: S
 
 def _is_low(one: dict[str, Any], assumed: Storeys) -> bool:
     clear = one["clearHeight"]
-    return clear is not None and round(clear, 6) < assumed.minimum_clear_height
+    return clear is not None and clear < assumed.minimum_clear_height
 
 
 def _low(one: dict[str, Any], assumed: Storeys) -> dict[str, Any]:

@@ -66,13 +66,13 @@ def heights(dimensions: Dimensions, assumptions: Assumptions) -> list[dict[str, 
     build_up = assumptions.storeys.floor_build_up
     known = sorted((s for s in dimensions.storeys if s.elevation is not None), key=lambda s: s.elevation or 0.0)
     unknown = [s for s in dimensions.storeys if s.elevation is None]
-    above = [(upper.elevation or 0.0) - (lower.elevation or 0.0) for lower, upper in pairwise(known)]
+    above = [round((upper.elevation or 0.0) - (lower.elevation or 0.0), 9) for lower, upper in pairwise(known)]
     return [
         {
             "name": storey.name,
             "elevation": storey.elevation,
             "height": height,
-            "clearHeight": None if height is None else height - build_up,
+            "clearHeight": None if height is None else round(height - build_up, 9),
         }
         for storey, height in zip([*known, *unknown], [*above, *[None] * (1 + len(unknown))], strict=False)
     ]

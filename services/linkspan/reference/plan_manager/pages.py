@@ -132,7 +132,12 @@ def _about(plan: dict[str, Any]) -> str:
 
 def _history(plan: dict[str, Any]) -> str:
     rows = [
-        [_number(revision["revision"]), _time(hop["at"]), escape(hop["what"]), f"<code>{revision['messageId']}</code>"]
+        [
+            _number(revision["revision"]),
+            _time(hop["at"], 23),
+            escape(hop["what"]),
+            f"<code>{revision['messageId']}</code>",
+        ]
         for revision in plan["revisions"]
         for hop in reversed(revision["hops"])
     ]
@@ -180,5 +185,6 @@ def _number(value: Any) -> str:
     return f"{value:,.3f}".rstrip("0").rstrip(".")
 
 
-def _time(at: str) -> str:
-    return f'<time datetime="{escape(at, quote=True)}">{escape(at[:19].replace("T", " "))}</time>'
+def _time(at: str, length: int = 19) -> str:
+    """To the second; 23 characters are to the millisecond."""
+    return f'<time datetime="{escape(at, quote=True)}">{escape(at[:length].replace("T", " "))}</time>'
