@@ -25,11 +25,10 @@ write_floor_plan(Path(sys.argv[1], "floor.dxf"))
 
 
 def test_the_plans_are_the_same_bytes_in_another_process(house: bytes, floor_plan: bytes, tmp_path: Path) -> None:
-    for seed in ("1", "2"):
-        environment = os.environ | {"PYTHONHASHSEED": seed}
-        subprocess.run([sys.executable, "-c", WRITE, str(tmp_path)], check=True, env=environment)
-        assert (tmp_path / "house.ifc").read_bytes() == house
-        assert (tmp_path / "floor.dxf").read_bytes() == floor_plan
+    environment = os.environ | {"PYTHONHASHSEED": "4"}  # another order of ezdxf's sets than most seeds give
+    subprocess.run([sys.executable, "-c", WRITE, str(tmp_path)], check=True, env=environment)
+    assert (tmp_path / "house.ifc").read_bytes() == house
+    assert (tmp_path / "floor.dxf").read_bytes() == floor_plan
 
 
 async def test_the_stored_volumes_of_the_house_are_those_of_its_geometry(

@@ -11,7 +11,6 @@ from typing import Any
 import ezdxf
 from ezdxf import units
 from ezdxf.math import Matrix44
-from ezdxf.sections.classes import REQ_R2004
 
 from linkspan.reference.plans.house import DEPTH, INNER, OUTER, THICKNESS, WALLS, WIDTH, Wall, openings
 
@@ -32,7 +31,7 @@ def write_floor_plan(path: Path) -> None:
             _draw_wall(drawing.modelspace(), wall)
         _draw_dimensions(drawing.modelspace())
         # ezdxf adds these from a set, in another order each run.
-        for name in sorted(REQ_R2004):
+        for name in sorted(drawing.entitydb.dxf_types_in_use()):
             drawing.classes.add_class(name)
         drawing.saveas(path)
 
