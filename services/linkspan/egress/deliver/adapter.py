@@ -1,0 +1,56 @@
+"""What every way of delivering has in common; ``tests/integration/egress/contract`` holds all adapters to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from linkspan.kernel.errors import DeliveryError
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """One attempt. ``sequence`` is the event's offset, rising per key; ``attempt`` counts from 1.
+
+    ``values``: the original payload and header fields, for a path. ``body``: the outgoing message as JSON.
+    ``redelivery``: the destination may have it already.
+    """
+
+    message_id: str
+    correlation_id: str | None
+    key: str | None
+    sequence: int
+    redelivery: bool
+    traceparent: str
+    attempt: int
+    values: Mapping[str, Any]
+    body: bytes
+
+
+Answered = Callable[[Delivery, DeliveryError | None], None]
+"""Called once for each submitted delivery, from the event loop; None: the destination has taken it."""
+
+
+class Adapter(Protocol):
+    """One destination. No method but ``open``, ``close`` and ``check`` waits for anything.
+
+    ``wake`` is called when ``capacity`` rose from zero. An answer is one of ``kernel.errors``: Unavailable (nothing
+    reached the destination, or it said "later"), Unanswered (it may have), Transient, Rejected, Superseded.
+    """
+
+    wake: Callable[[], None]
+
+    async def open(self) -> None:
+        """Starts; a destination that is away is no error."""
+
+    def capacity(self) -> int:
+        """How many more deliveries may be submitted now."""
+
+    def submit(self, delivery: Delivery, answered: Answered) -> None: ...
+
+    async def close(self) -> None:
+        """Answers what is in flight as Unanswered, and what was not sent as Unavailable."""
+
+    async def check(self) -> str | None:
+        """For ``/health``: None, or what is wrong."""

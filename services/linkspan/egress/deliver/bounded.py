@@ -1,0 +1,20 @@
+"""Answers are read to a limit: a destination cannot fill our memory."""
+
+from __future__ import annotations
+
+import aiohttp
+
+#: Bytes of an answer that are read.
+BODY_LIMIT = 64 * 1024
+
+
+async def read_bounded(response: aiohttp.ClientResponse) -> bytes:
+    """The body; of a longer one its first ``BODY_LIMIT`` bytes, and the connection is not used again."""
+    parts: list[bytes] = []
+    left = BODY_LIMIT
+    while left > 0 and (part := await response.content.read(left)):
+        parts.append(part)
+        left -= len(part)
+    if left <= 0:
+        response.close()
+    return b"".join(parts)

@@ -1,0 +1,150 @@
+"""Delivery by HTTP: one request a message, as many at a time as the system's ``throttle.concurrency``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import aiohttp
+import structlog
+import uuid_utils
+from yarl import URL
+
+from linkspan.egress.deliver.adapter import Answered, Delivery
+from linkspan.egress.deliver.bounded import read_bounded
+from linkspan.egress.deliver.credentials import Credentials, credentials_for
+from linkspan.egress.deliver.http_answer import http_error
+from linkspan.egress.deliver.paths import PathTemplate
+from linkspan.egress.deliver.reach import listens
+from linkspan.egress.partition.answer import Unanswered
+from linkspan.kernel.errors import DeliveryError, Unavailable
+from linkspan.kernel.spec import Deliver, System
+
+log = structlog.get_logger()
+
+#: Seconds that an idle connection is kept: less than servers keep them, or a request meets a closing one.
+_KEEP_ALIVE = 3.0
+#: A closing adapter waits so long for its requests under way, seconds.
+_GRACE = 0.2
+_Job = tuple[Delivery, Answered]
+
+
+class RestAdapter:
+    """``open`` before use. The first attempt of a message gets half of the system's ``timeout``, later ones all."""
+
+    def __init__(self, system: System, deliver: Deliver) -> None:
+        self.wake: Callable[[], None] = lambda: None
+        self._system = system
+        self._method = deliver.method
+        self._base = system.url.rstrip("/")
+        self._path = PathTemplate(deliver.path)
+        self._limits = [aiohttp.ClientTimeout(total=total) for total in (system.timeout / 2, system.timeout)]
+        self._concurrency = system.throttle.concurrency
+        self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
+        self._in_flight = 0
+        self._workers: list[asyncio.Task[None]] = []
+        self._refusal: str | None = None
+        self._session: aiohttp.ClientSession
+        self._credentials: Credentials
+
+    async def open(self) -> None:
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE, ttl_dns_cache=30)
+        self._session = aiohttp.ClientSession(
+            connector=connector, headers={"User-Agent": "linkspan"}, cookie_jar=aiohttp.DummyCookieJar()
+        )
+        self._credentials = credentials_for(self._system, self._session)
+        self._workers = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
+
+    def capacity(self) -> int:
+        return self._concurrency - self._in_flight
+
+    def submit(self, delivery: Delivery, answered: Answered) -> None:
+        self._in_flight += 1
+        self._jobs.put_nowait((delivery, answered))
+
+    async def close(self) -> None:
+        for worker in self._workers:
+            worker.cancel()
+        if self._workers:
+            await asyncio.wait(self._workers, timeout=_GRACE + 1)
+        while not self._jobs.empty():
+            delivery, answered = self._jobs.get_nowait()
+            self._answer(delivery, answered, Unavailable("stopping"))
+        await self._session.close()
+
+    async def check(self) -> str | None:
+        """Whether somebody listens at the system's address, and what its credentials last met."""
+        return await listens(self._base) or self._refusal
+
+    async def _work(self) -> None:
+        while True:
+            delivery, answered = await self._jobs.get()
+            error: DeliveryError | None = Unanswered("stopped before the answer")
+            try:
+                error = await self._attempt(delivery)
+            except DeliveryError as raised:
+                error = raised
+            except Exception as raised:
+                log.exception("an attempt broke", messageId=delivery.message_id)
+                error = Unanswered(f"{type(raised).__name__}: {raised}")
+            finally:
+                self._answer(delivery, answered, error)
+
+    def _answer(self, delivery: Delivery, answered: Answered, error: DeliveryError | None) -> None:
+        self._in_flight -= 1
+        answered(delivery, error)
+        self.wake()
+
+    async def _attempt(self, delivery: Delivery) -> DeliveryError | None:
+        url = URL(self._base + self._path.fill(delivery.values), encoded=True)
+        headers = self._credentials.current() or await self._credentials.fetch()
+        status, error = await self._ask(url, headers, delivery)
+        if status == 401 and self._credentials.refused(headers):
+            headers = await self._credentials.fetch()
+            status, error = await self._ask(url, headers, delivery)
+        self._note(error.reason if error and status in (401, 403) else None)
+        return error
+
+    async def _ask(self, url: URL, credentials: dict[str, str], delivery: Delivery) -> tuple[int, DeliveryError | None]:
+        """The status (0 where none came) and what it means."""
+        try:
+            async with self._session.request(
+                self._method,
+                url,
+                data=delivery.body,
+                headers=_headers(delivery) | credentials,
+                timeout=self._limits[min(delivery.attempt, 2) - 1],
+                allow_redirects=False,
+            ) as response:
+                status = response.status
+                body = await read_bounded(response)
+                return status, None if status < 300 else http_error(status, response.headers, body)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            return 0, Unavailable(f"no connection to {url.host}: {error}")
+        except TimeoutError:
+            return 0, Unanswered("no answer in time")
+        except (aiohttp.InvalidURL, ValueError) as error:
+            return 0, Unavailable(f"the request cannot be made: {error}")
+        except aiohttp.ClientError as error:
+            return 0, Unanswered(f"the connection broke: {type(error).__name__} {error}".rstrip())
+
+    def _note(self, refusal: str | None) -> None:
+        """Logs once when the credentials stop or start to be taken."""
+        if refusal and not self._refusal:
+            log.error("credentials refused: delivery waits until they are corrected", url=self._base, reason=refusal)
+        self._refusal = refusal
+
+
+def _headers(delivery: Delivery) -> dict[str, str]:
+    headers = {
+        "Content-Type": "application/json",
+        "X-Request-ID": str(uuid_utils.uuid7()),
+        "Idempotency-Key": delivery.message_id,
+        "Linkspan-Sequence": str(delivery.sequence),
+        "traceparent": delivery.traceparent,
+    }
+    if delivery.correlation_id:
+        headers["X-Correlation-ID"] = delivery.correlation_id
+    if delivery.redelivery:
+        headers["Linkspan-Redelivery"] = "possible"
+    return headers

@@ -1,0 +1,184 @@
+"""Delivery by WebSocket: one connection a destination and process, answers matched by id."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.typing import Subprotocol
+
+from linkspan.egress.deliver.adapter import Answered, Delivery
+from linkspan.egress.deliver.credentials import api_key_headers
+from linkspan.egress.deliver.frames import answer_error, read_answer, submit_frame
+from linkspan.egress.deliver.pending import Pending, Sent
+from linkspan.egress.partition.answer import Unanswered
+from linkspan.egress.partition.retry import RetryPolicy
+from linkspan.kernel.errors import Unavailable
+from linkspan.kernel.spec import Deliver, System
+
+log = structlog.get_logger()
+
+#: Frames that may wait for their answers.
+IN_FLIGHT = 1_000
+#: How often overdue answers are looked for, seconds.
+_SWEEP = 0.25
+_AWAY = "not connected"
+
+
+class WebSocketAdapter:
+    """``open`` connects, and connects again whenever the connection ends; without one there is no capacity.
+
+    ``unmatched`` counts answers to nothing that waits: late, repeated or unknown.
+    """
+
+    def __init__(self, system: System, deliver: Deliver, in_flight: int = IN_FLIGHT) -> None:
+        self.wake: Callable[[], None] = lambda: None
+        self.unmatched = 0
+        self._system = system
+        self._url = system.url.rstrip("/") + deliver.path
+        self._limit = in_flight
+        self._pending = Pending()
+        self._queue: deque[bytes] = deque()
+        self._queued = asyncio.Event()
+        self._connection: ClientConnection | None = None
+        self._heard = 0.0
+        self._trouble: str | None = _AWAY
+        self._backoff = RetryPolicy(first=0.25, cap=15.0)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self) -> None:
+        self._tasks = [asyncio.create_task(self._stay_connected()), asyncio.create_task(self._sweep())]
+
+    def capacity(self) -> int:
+        return 0 if self._connection is None else self._limit - len(self._pending)
+
+    def submit(self, delivery: Delivery, answered: Answered) -> None:
+        if self._connection is None:
+            answered(delivery, Unavailable(self._trouble or _AWAY))
+            return
+        limit = self._system.timeout / 2 if delivery.attempt <= 1 else self._system.timeout
+        now = asyncio.get_running_loop().time()
+        self._send(self._pending.add(Sent(delivery, answered, now, now + limit)))
+
+    def _send(self, sent: Sent | None) -> None:
+        if sent is not None:
+            self._queue.append(submit_frame(sent.delivery))
+            self._queued.set()
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2)
+        self._lost("stopped before the answer")
+
+    async def check(self) -> str | None:
+        return self._trouble
+
+    async def _stay_connected(self) -> None:
+        failures = 0
+        while True:
+            try:
+                async with self._connecting() as connection:
+                    failures = 0
+                    await self._use(connection)
+                    trouble = f"the connection ended: {connection.close_code} {connection.close_reason or ''}".rstrip()
+            except InvalidStatus as error:
+                trouble = self._refused(error)
+            except (OSError, TimeoutError, WebSocketException) as error:
+                trouble = f"no connection to {self._url}: {error or type(error).__name__}"
+            self._note(trouble)
+            failures += 1
+            await asyncio.sleep(self._backoff.delay(failures))
+
+    def _connecting(self) -> connect:
+        system = self._system
+        return connect(
+            self._url,
+            additional_headers=api_key_headers(system),
+            subprotocols=[Subprotocol(system.subprotocol)] if system.subprotocol else None,
+            compression=None,
+            proxy=None,
+            open_timeout=system.timeout,
+            close_timeout=1,
+            ping_interval=system.heartbeat,
+            ping_timeout=system.heartbeat,
+            max_queue=IN_FLIGHT,
+        )
+
+    async def _use(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self._heard = asyncio.get_running_loop().time()
+        self._note(None)
+        writer = asyncio.create_task(self._write(connection))
+        self.wake()
+        try:
+            async for frame in connection:
+                self._answer(frame)
+        except ConnectionClosed:
+            pass
+        finally:
+            self._connection = None
+            writer.cancel()
+            self._lost("the connection was lost before the answer")
+
+    async def _write(self, connection: ClientConnection) -> None:
+        with suppress(ConnectionClosed):
+            while True:
+                await self._queued.wait()
+                self._queued.clear()
+                while self._queue:
+                    await connection.send(self._queue.popleft(), text=True)
+
+    def _answer(self, frame: bytes | str) -> None:
+        self._heard = asyncio.get_running_loop().time()
+        answer = read_answer(frame)
+        sent = self._pending.take(answer.id) if answer else None
+        if answer is None or sent is None:
+            self.unmatched += 1
+            return
+        full = len(self._pending) + 1 >= self._limit
+        self._send(self._pending.follower(answer.id))
+        sent.answered(sent.delivery, answer_error(answer))
+        if full:
+            self.wake()
+
+    def _lost(self, reason: str) -> None:
+        self._queue.clear()
+        for sent, was_sent in self._pending.clear():
+            sent.answered(sent.delivery, Unanswered(reason) if was_sent else Unavailable(reason))
+
+    async def _sweep(self) -> None:
+        """Answers what is overdue. A connection that said nothing all that time is given up."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_SWEEP)
+            silent = False
+            for sent in self._pending.overdue(loop.time()):
+                silent = silent or self._heard < sent.at
+                self._send(self._pending.follower(sent.delivery.message_id))
+                sent.answered(sent.delivery, Unanswered("no answer in time"))
+            if silent and self._connection is not None:
+                self._connection.transport.abort()
+            self.wake()
+
+    def _refused(self, error: InvalidStatus) -> str:
+        status = error.response.status_code
+        if status in (401, 403):
+            return f"{self._url} refuses our credentials: {status}"
+        return f"{self._url} refuses the connection: {status}"
+
+    def _note(self, trouble: str | None) -> None:
+        """Logs when it changes."""
+        if trouble == self._trouble:
+            return
+        self._trouble = trouble
+        if trouble:
+            log.warning("destination away: delivery waits", url=self._url, reason=trouble)
+        else:
+            log.info("connected", url=self._url)

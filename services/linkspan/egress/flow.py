@@ -1,0 +1,137 @@
+"""Everything that one flow needs, put together and run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from linkspan.egress.deliver.adapter import Adapter
+from linkspan.egress.deliver.breaker import Breaker
+from linkspan.egress.deliver.rest import RestAdapter
+from linkspan.egress.deliver.throttle import Throttle
+from linkspan.egress.deliver.websocket import WebSocketAdapter
+from linkspan.egress.instruments import Instruments
+from linkspan.egress.own.clients import KafkaClients
+from linkspan.egress.own.member import FlowMember
+from linkspan.egress.own.owner import FlowContext
+from linkspan.egress.partition.retry import RetryPolicy
+from linkspan.egress.partition.window import WindowLimits
+from linkspan.egress.pipeline import Pipeline
+from linkspan.egress.prepare import Preparation
+from linkspan.egress.record.outcome import OutcomeWriter
+from linkspan.egress.refuse.notifier import RefusalContext, RefusalNotifier
+from linkspan.egress.transform.transform import Transform
+from linkspan.kernel.blobs import BlobStore
+from linkspan.kernel.codec import Decoder, OutcomeCodec
+from linkspan.kernel.json_form import JsonForm
+from linkspan.kernel.schemas import SchemaCatalog
+from linkspan.kernel.spec import Deliver, Integration, System
+from linkspan.kernel.telemetry.traces import Tracing
+from linkspan.kernel.topics import FlowTopics
+
+_ADAPTERS: dict[str, Callable[[System, Deliver], Adapter]] = {"rest": RestAdapter, "websocket": WebSocketAdapter}
+
+
+class FlowService:
+    """One flow of an integration: its member, its destination, and its refusals where it has them.
+
+    Raises UserMistake where transform or schemas cannot be used.
+    """
+
+    def __init__(
+        self,
+        integration: Integration,
+        name: str,
+        catalog: SchemaCatalog,
+        clients: KafkaClients,
+        blobs: BlobStore,
+        tracing: Tracing,
+        batch: int,
+    ) -> None:
+        self.name = name
+        self._integration, self._catalog, self._clients, self._tracing = integration, catalog, clients, tracing
+        self._flow = flow = integration.flows[name]
+        self._topics = FlowTopics.of(integration.integration, name)
+        self._codec = OutcomeCodec(catalog)
+        destination = integration.systems[flow.to]
+        self.adapter = _ADAPTERS[destination.kind](destination, flow.deliver)
+        transform = Transform(integration, name, catalog, blobs)
+        instruments = Instruments(name, flow.to, tracing)
+        retry = _policy(destination)
+        self._pipeline = Pipeline(
+            Preparation(integration, name, catalog, transform, tracing),
+            self.adapter,
+            Breaker(retry),
+            Throttle(destination.throttle.rate),
+            instruments,
+        )
+        writer = OutcomeWriter(self._codec, flow.to, transform.hash)
+        self.member = FlowMember(
+            FlowContext(
+                name,
+                f"linkspan-{integration.integration}-{name}-egress",
+                self._topics,
+                clients,
+                self._pipeline,
+                writer,
+                instruments,
+                retry,
+                WindowLimits(),
+                batch,
+            )
+        )
+        self._refusal_adapter = self._refusals()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _refusals(self) -> RestAdapter | None:
+        """Notices go to the sender's rest endpoint; a sender of another kind has none."""
+        sender = self._integration.systems[self._flow.from_]
+        return RestAdapter(sender, self._flow.refusal) if self._flow.refusal and sender.kind == "rest" else None
+
+    def _notifier(self, adapter: Adapter) -> RefusalNotifier:
+        integration, flow = self._integration, self._flow
+        newest = self._catalog.events(integration.integration, flow.type)[-1]
+        return RefusalNotifier(
+            RefusalContext(
+                self.name,
+                f"linkspan-{integration.integration}-{self.name}-refusals",
+                self._topics,
+                flow.key,
+                flow.from_,
+                self._clients,
+                adapter,
+                Decoder.of_events(self._catalog, integration.integration, [flow.type]),
+                JsonForm(newest.definition, ""),
+                self._codec,
+                _policy(integration.systems[flow.from_]),
+                self._tracing,
+            )
+        )
+
+    async def start(self) -> None:
+        await self.adapter.open()
+        self._tasks.append(asyncio.create_task(self.member.run()))
+        if self._refusal_adapter is not None:
+            await self._refusal_adapter.open()
+            self._tasks.append(asyncio.create_task(self._notifier(self._refusal_adapter).run()))
+
+    async def stop(self) -> None:
+        """Dispatches nothing more; what is under way may end, is recorded and committed; then the group is left."""
+        await self.member.stop()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=10)
+        await self._pipeline.close()
+        if self._refusal_adapter is not None:
+            await self._refusal_adapter.close()
+
+    async def died(self) -> None:
+        """Returns, or raises, only if one of the tasks ends, which none should."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+
+def _policy(system: System) -> RetryPolicy:
+    return RetryPolicy(system.retry.attempts, system.retry.first, system.retry.cap)

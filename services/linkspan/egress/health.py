@@ -1,0 +1,33 @@
+"""What ``/ready`` and ``/health`` ask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from linkspan.egress.deliver.adapter import Adapter
+from linkspan.egress.deliver.reach import listens
+from linkspan.egress.own.member import FlowMember
+from linkspan.kernel.lifecycle import Check
+from linkspan.kernel.spec import System
+
+
+def queue_check(members: Sequence[FlowMember]) -> Check:
+    """All flows are members of their groups, and Kafka answers."""
+
+    async def check() -> str | None:
+        return next((trouble for member in members if (trouble := member.trouble())), None)
+
+    return check
+
+
+def destination_check(system: System, adapters: Sequence[Adapter]) -> Check:
+    """What the adapters that deliver there say; where none does, whether somebody listens."""
+
+    async def check() -> str | None:
+        for adapter in adapters:
+            trouble = await adapter.check()
+            if trouble:
+                return trouble
+        return None if adapters else await listens(system.url)
+
+    return check

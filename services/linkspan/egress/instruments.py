@@ -1,0 +1,103 @@
+"""What a flow's deliveries tell: metrics, spans, logs. Cheap where nobody looks."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from opentelemetry.trace import SpanKind
+
+from linkspan.egress.partition.lanes import Message
+from linkspan.egress.partition.state import Record
+from linkspan.egress.prepare import Prepared
+from linkspan.egress.record.outcome import Facts
+from linkspan.kernel.errors import DeliveryError, FailureClass
+from linkspan.kernel.telemetry import metrics, traces
+from linkspan.kernel.telemetry.logs import trace_id
+from linkspan.kernel.telemetry.traces import Traced, Tracing
+
+log = structlog.get_logger()
+_KINDS = ("delivered", "attempt_failed", "dead_lettered", "expired", "superseded")
+
+
+class Instruments:
+    """Of one flow; metric children are looked up once."""
+
+    def __init__(self, flow: str, destination: str, tracing: Tracing) -> None:
+        self.flow, self._destination, self._tracing = flow, destination, tracing
+        self._outcomes = {kind: metrics.OUTCOMES.labels(flow, kind) for kind in _KINDS}
+        results = ("delivered", *(failure.value for failure in FailureClass))
+        self._attempts = {result: metrics.ATTEMPTS.labels(flow, result) for result in results}
+        self._end_to_end = metrics.END_TO_END_SECONDS.labels(flow)
+        self.in_flight = metrics.IN_FLIGHT.labels(flow)
+        self._told_waiting = self._told_batch = 0.0
+        self._recorded = 0
+
+    def deliver_span(self, partition: int, message: Message, prepared: Prepared) -> Traced:
+        """Ended by ``attempted``; its ``traceparent`` goes to the destination."""
+        parent = prepared.traceparent
+        if parent[-1] not in "13579bdf":
+            return self._tracing.begin("deliver", parent, SpanKind.PRODUCER)
+        facts: dict[str, str | int] = {
+            traces.FLOW: self.flow,
+            traces.DESTINATION: self._destination,
+            traces.MESSAGE_ID: prepared.header["messageId"],
+            traces.CORRELATION_ID: prepared.metadata["correlationId"],
+            traces.PARTITION: str(partition),
+            traces.OFFSET: message.offset,
+            traces.ATTEMPT: message.tries,
+        }
+        return self._tracing.begin("deliver", parent, SpanKind.PRODUCER, facts)
+
+    def attempted(self, message: Message, traced: Traced, error: DeliveryError | None) -> None:
+        self._attempts["delivered" if error is None else error.failure.value].inc()
+        if error is not None:
+            self._tracing.fail(traced, error)
+        traced.span.end()
+        log.debug(
+            "attempt",
+            flow=self.flow,
+            offset=message.offset,
+            attempt=message.tries,
+            traceId=trace_id(traced.traceparent),
+            result="delivered" if error is None else error.failure.value,
+            reason=error.reason if error else None,
+        )
+
+    def waiting(self, reason: str) -> None:
+        """At most once in 5 s: a destination that is away concerns every message."""
+        now = time.monotonic()
+        if now - self._told_waiting >= 5:
+            self._told_waiting = now
+            log.warning("delivery waits", flow=self.flow, destination=self._destination, reason=reason)
+
+    def decided(self, effect: Record, facts: Facts, partition: int) -> None:
+        """A dead letter is told with everything that finds it again."""
+        if effect.kind in ("dead_lettered", "expired"):
+            log.warning(
+                "dead letter" if effect.kind == "dead_lettered" else "expired",
+                flow=self.flow,
+                destination=self._destination,
+                partition=partition,
+                offset=effect.message.offset,
+                key=facts.key.decode("utf-8", "replace") if facts.key else None,
+                messageId=facts.message_id,
+                correlationId=facts.correlation_id,
+                traceId=trace_id(traces.valid(facts.traceparent)),
+                attempts=effect.message.charged,
+                failure=effect.error.failure.value if effect.error else None,
+                reason=effect.error.reason if effect.error else None,
+            )
+
+    def recorded(self, effect: Record, accepted_at: int) -> None:
+        self._outcomes[effect.kind].inc()
+        if effect.kind == "delivered":
+            self._end_to_end.observe(max(0.0, time.time() - accepted_at / 1e6))
+
+    def batch(self, size: int, partition: int) -> None:
+        """One line a second at most, with what was recorded since the last."""
+        self._recorded += size
+        now = time.monotonic()
+        if now - self._told_batch >= 1:
+            log.info("outcomes recorded", flow=self.flow, count=self._recorded, lastPartition=partition)
+            self._told_batch, self._recorded = now, 0

@@ -1,0 +1,130 @@
+"""``linkspan egress``: delivers the events of an integration and records what became of each."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+from fastapi import FastAPI
+
+from linkspan import __version__
+from linkspan.egress.flow import FlowService
+from linkspan.egress.health import destination_check, queue_check
+from linkspan.egress.own.clients import KafkaClients
+from linkspan.egress.record.recorder import discarded
+from linkspan.kernel.blobs import BlobStore
+from linkspan.kernel.config import Settings, read_settings
+from linkspan.kernel.errors import UserMistake
+from linkspan.kernel.lifecycle import add_operations, bind, http_server, stop_event
+from linkspan.kernel.spec import Integration
+from linkspan.kernel.spec_file import catalog_for, check_production, load_integration
+from linkspan.kernel.telemetry.logs import configure_logs
+from linkspan.kernel.telemetry.traces import Tracing
+
+log = structlog.get_logger()
+
+
+async def run(
+    integration_file: Path,
+    host: str,
+    port: int,
+    settings: Settings,
+    flows: tuple[str, ...] = (),
+    ready: Callable[[str], None] = lambda _address: None,
+) -> None:
+    """Until SIGTERM or SIGINT. Raises UserMistake; that Kafka or a system is away is waited for.
+
+    ``flows``: only these, by default all. ``ready`` is told the address when all of them are members of their groups.
+    """
+    stop = stop_event()
+    integration = load_integration(integration_file, os.environ)
+    check_production(settings, integration)
+    listener = bind(host, port)
+    tracing = Tracing.from_environment("egress")
+    services = _services(integration, flows, settings, tracing)
+    address = f"http://{host}:{listener.getsockname()[1]}"
+    async with http_server(_operations(integration, services), listener):
+        for service in services:
+            await service.start()
+        try:
+            await _until(stop, services, lambda: ready(address))
+        finally:
+            await asyncio.gather(*(service.stop() for service in services))
+            await discarded()
+            tracing.close()
+
+
+async def _until(stop: asyncio.Event, services: list[FlowService], joined: Callable[[], None]) -> None:
+    """Until ``stop``, or a flow's task ends, which is a fault: its error is raised."""
+    watch = [asyncio.create_task(service.died()) for service in services]
+    stopping = asyncio.create_task(stop.wait())
+    joining = asyncio.create_task(_all_joined(services, joined))
+    try:
+        done, _ = await asyncio.wait({stopping, *watch}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in (stopping, joining, *watch):
+            task.cancel()
+
+
+async def _all_joined(services: list[FlowService], joined: Callable[[], None]) -> None:
+    for service in services:
+        await service.member.joined.wait()
+    log.info("delivering", flows=[service.name for service in services])
+    joined()
+
+
+def _services(
+    integration: Integration, wanted: tuple[str, ...], settings: Settings, tracing: Tracing
+) -> list[FlowService]:
+    unknown = [name for name in wanted if name not in integration.flows]
+    if unknown:
+        raise UserMistake(f"--flow {unknown[0]}: there is no such flow; there are {', '.join(integration.flows)}")
+    catalog = catalog_for(integration)
+    clients = KafkaClients(settings.kafka, tls=settings.message_queue_url.startswith("kafka+ssl://"))
+    blobs = BlobStore(settings.blobs)
+    return [
+        FlowService(integration, name, catalog, clients, blobs, tracing, settings.batch_size)
+        for name in wanted or tuple(integration.flows)
+    ]
+
+
+def _operations(integration: Integration, services: list[FlowService]) -> FastAPI:
+    app = FastAPI(title="Linkspan egress", version=__version__)
+    queue = queue_check([service.member for service in services])
+    checks = {"messageQueue": queue}
+    for label, (name, system) in zip(("systemA", "systemB"), integration.systems.items(), strict=False):
+        adapters = [service.adapter for service in services if integration.flows[service.name].to == name]
+        checks[label] = destination_check(system, adapters)
+    add_operations(app, ready=queue, checks=checks)
+    return app
+
+
+def _run_until_stopped(main: Any) -> None:
+    """On uvloop where the platform has it."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    with suppress(ImportError):
+        factory = importlib.import_module("uvloop").new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main)
+
+
+def egress(
+    file: Annotated[Path, typer.Argument(help="The integration file.")] = Path("integration.yaml"),
+    host: Annotated[str | None, typer.Option(help="Address of the operations endpoints.")] = None,
+    port: Annotated[int, typer.Option(help="Their port; 0 chooses one.", min=0, max=65535)] = 8083,
+    flow: Annotated[list[str] | None, typer.Option(help="Deliver only this flow; may be repeated.")] = None,
+) -> None:
+    """Delivers events to their destinations and records the outcome of each."""
+    settings: Settings = read_settings()
+    configure_logs("egress", settings.log_level)
+    told = lambda address: typer.echo(f"ready {address}")  # noqa: E731
+    _run_until_stopped(run(file, host or settings.linkspan_host, port, settings, tuple(flow or ()), told))

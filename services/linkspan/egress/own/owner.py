@@ -1,0 +1,190 @@
+"""The owner of one partition: takes over, fetches, records, until it is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+
+from linkspan.egress.instruments import Instruments
+from linkspan.egress.own.clients import KafkaClients
+from linkspan.egress.own.position import Position, committed_position
+from linkspan.egress.own.readback import Past, read_past
+from linkspan.egress.partition.memory import Memory
+from linkspan.egress.partition.retry import RetryPolicy
+from linkspan.egress.partition.state import PartitionState, Record
+from linkspan.egress.partition.window import WindowLimits
+from linkspan.egress.pipeline import Pipeline
+from linkspan.egress.record.outcome import Facts, OutcomeWriter
+from linkspan.egress.record.recorder import AppendFailed, Recorder
+from linkspan.kernel.topics import FlowTopics
+
+log = structlog.get_logger()
+
+#: Before a partition is taken over again, its attempts under way get so long to end, seconds.
+_SETTLE = 12.0
+_FETCH_MS = 1_000
+_AGAIN = RetryPolicy(first=0.5, cap=5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class FlowContext:
+    """What all partitions of a flow share. ``batch``: records of one fetch at most."""
+
+    name: str
+    group: str
+    topics: FlowTopics
+    clients: KafkaClients
+    pipeline: Pipeline
+    writer: OutcomeWriter
+    instruments: Instruments
+    retry: RetryPolicy
+    limits: WindowLimits
+    batch: int
+
+
+class PartitionOwner:
+    """``run`` it as a task. ``active``: read back, and neither lost nor stopping."""
+
+    def __init__(self, flow: FlowContext, consumer: AIOKafkaConsumer, partition: int) -> None:
+        self._flow, self._consumer, self.partition = flow, consumer, partition
+        self._events = TopicPartition(flow.topics.events, partition)
+        self.active = False
+        self.attempts = 0
+        self.state = PartitionState(flow.retry, flow.limits, Memory(), 0)
+        self._room = asyncio.Event()
+        self._recorder: Recorder | None = None
+        self._counted = 0
+        self._failures = 0
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Takes over again after whatever Kafka does; a failed append is found again by reading back."""
+        while True:
+            try:
+                await self._own()
+            except* (AppendFailed, KafkaError, OSError) as group:
+                log.warning("partition dropped", **self._where, error=str(group.exceptions[0]))
+            except* Exception:
+                log.exception("partition dropped", **self._where)
+            self._failures += 1
+            await self._settled(_SETTLE)
+            await asyncio.sleep(_AGAIN.delay(self._failures))
+
+    @property
+    def _where(self) -> dict[str, Any]:
+        return {"flow": self._flow.name, "partition": self.partition}
+
+    async def _own(self) -> None:
+        recorder = Recorder(self._flow.clients, self._flow.topics.outcomes, self.partition, self._acked)
+        try:
+            await recorder.start()
+            past = await self._take_over()
+            self._recorder = recorder
+            async with asyncio.TaskGroup() as both:
+                both.create_task(recorder.run())
+                both.create_task(self._fetch(past))
+        finally:
+            self.stop_attempts()
+            self._count(0)
+            self._recorder = None
+            recorder.discard()
+
+    async def _take_over(self) -> Past:
+        flow = self._flow
+        position = await committed_position(flow.clients, flow.group, self._events)
+        past = await read_past(flow.clients, flow.topics, self.partition, position)
+        if past.lost:
+            log.error("events were deleted by retention before delivery", **self._where, count=past.lost)
+        self.state = PartitionState(flow.retry, flow.limits, past.memory, past.end)
+        log.info("partition taken over", **self._where, position=past.start, waiting=past.end - past.start)
+        return past
+
+    async def _fetch(self, past: Past) -> None:
+        self._consumer.seek(self._events, past.start)
+        self._consumer.resume(self._events)
+        self.active = not self._stopping
+        self._failures = 0
+        self._flow.pipeline.add(self)
+        while True:
+            if not self.state.wants_more():
+                await self._wait_for_room()
+            await self._fetch_once()
+
+    async def _wait_for_room(self) -> None:
+        """Paused meanwhile: fetched records that nobody takes would slow down the other partitions' fetches."""
+        self._consumer.pause(self._events)
+        while not self.state.wants_more():
+            self._room.clear()
+            await self._room.wait()
+        self._consumer.resume(self._events)
+
+    async def _fetch_once(self) -> None:
+        try:
+            found = await self._consumer.getmany(self._events, timeout_ms=_FETCH_MS, max_records=self._flow.batch)
+        except NoOffsetForPartitionError:
+            return  # looked up before the assignment's seek; the position is ours
+        except OffsetOutOfRangeError:
+            first = (await self._consumer.beginning_offsets([self._events]))[self._events]
+            log.warning("events were deleted by retention before delivery", **self._where, logStart=first)
+            self._consumer.seek(self._events, first)
+            return
+        records = found.get(self._events)
+        if records:
+            self.state.fetched([(record.offset, record.key, record) for record in records])
+            self._count(self.state.unfinished)
+            self._flow.pipeline.wake()
+
+    def record(self, effect: Record, sent_at: int | None) -> None:
+        """Of a state that is no longer ours: lost, as its read-back will find what was recorded."""
+        if self._recorder is None:
+            return
+        facts = Facts.of(effect.message.record)
+        value, headers = self._flow.writer.write(effect, facts, sent_at)
+        self._flow.instruments.decided(effect, facts, self.partition)
+        self._recorder.append(facts.key, value, headers, effect)
+
+    def _acked(self, effects: list[Record], first: int) -> None:
+        instruments = self._flow.instruments
+        for outcome_offset, effect in enumerate(effects, first):
+            self.state.outcome_acked(effect.message, effect.kind, outcome_offset)
+            instruments.recorded(effect, Facts.of(effect.message.record).accepted_at)
+        instruments.batch(len(effects), self.partition)
+        self._count(self.state.unfinished)
+        self._room.set()
+        self._flow.pipeline.wake()
+
+    def _count(self, unfinished: int) -> None:
+        self._flow.instruments.in_flight.inc(unfinished - self._counted)
+        self._counted = unfinished
+
+    def stop_attempts(self) -> None:
+        self.active = False
+        self._flow.pipeline.remove(self)
+
+    async def drain(self, limit: float) -> None:
+        """No new attempt; those under way may end, and their outcomes be acked, within ``limit`` seconds."""
+        self._stopping = True
+        self.stop_attempts()
+        await self._settled(limit, recorded=True)
+
+    async def _settled(self, limit: float, *, recorded: bool = False) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                while self.attempts or (recorded and self._recorder is not None and self._recorder.busy):  # noqa: ASYNC110 - two counters
+                    await asyncio.sleep(0.01)
+
+    async def position(self) -> Position | None:
+        """What may be committed; None while nothing is known."""
+        if self._recorder is None:
+            return None
+        try:
+            events = self.state.position(await self._consumer.position(self._events))
+        except (IllegalStateError, KafkaError):
+            return None
+        return Position(events, self.state.outcomes_from(events))

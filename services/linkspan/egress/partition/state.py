@@ -1,0 +1,145 @@
+"""The state of one owned partition.
+
+A message is fetched, taken when it is the head of its lane, attempted, answered; the answer is an effect for the
+shell: record an outcome, or nothing yet. It is finished, and its lane goes on, when the outcome is *acked*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from linkspan.egress.partition.answer import Superseded, Unanswered
+from linkspan.egress.partition.lanes import Lanes, Message
+from linkspan.egress.partition.memory import ATTEMPT_FAILED, FINISHING, Memory
+from linkspan.egress.partition.retry import RetryPolicy
+from linkspan.egress.partition.window import Window, WindowLimits
+from linkspan.kernel.errors import DeliveryError, FailureClass
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Append this outcome; when it is acked, say so with ``outcome_acked``."""
+
+    message: Message
+    kind: str
+    error: DeliveryError | None = None
+
+
+class PartitionState:
+    """``memory`` holds what was read back; ``marked_below``: events under this log end may have been delivered by a
+    former owner, at most a window of them, so they are marked as possible redeliveries."""
+
+    def __init__(self, retry: RetryPolicy, limits: WindowLimits, memory: Memory, marked_below: int) -> None:
+        self._retry = retry
+        self._memory = memory
+        self._window = Window(limits)
+        self._lanes = Lanes()
+        self._taken: dict[int, Message] = {}
+        self._recording: set[int] = set()
+        self._full = False
+        self._marked_below = marked_below
+        self._marks_left = limits.messages
+
+    def fetched(self, records: Iterable[tuple[int, bytes | None, object]]) -> int:
+        """Takes (offset, key, record) in the log's order; returns how many were finished before and are skipped."""
+        skipped = 0
+        for offset, key, record in records:
+            if self._memory.is_finished(offset):
+                skipped += 1
+                continue
+            self._window.add(offset)
+            charged = self._memory.charged(offset)
+            self._lanes.add(Message(offset, key, record, self._mark(offset), charged))
+        return skipped
+
+    def _mark(self, offset: int) -> bool:
+        if offset >= self._marked_below or self._marks_left <= 0:
+            return False
+        self._marks_left -= 1
+        return True
+
+    def wants_more(self) -> bool:
+        """Once full, the window asks again when half of it is free."""
+        self._full = not (self._window.has_much_room() if self._full else self._window.has_room())
+        return not self._full
+
+    def next_deliveries(self, budget: int, now: float) -> Iterator[Message]:
+        """At most one message of each key, the oldest unfinished of it; each must be answered or put back."""
+        for message in self._lanes.take(budget, now):
+            self._taken[message.offset] = message
+            yield message
+
+    def put_back(self, message: Message) -> None:
+        """It did not go: no capacity, or it was being prepared. It is the next one."""
+        if self._taken.get(message.offset) is message:
+            del self._taken[message.offset]
+            self._lanes.put_back(message)
+
+    def answered(self, message: Message, error: DeliveryError | None, now: float) -> Record | None:
+        """What the attempt came to; None where the message only waits for its next one."""
+        if self._taken.get(message.offset) is not message:
+            return None
+        if error is None:
+            return self._decide(message, "delivered")
+        message.redelivery = message.redelivery or isinstance(error, Unanswered)
+        match error.failure:
+            case FailureClass.UNAVAILABLE:
+                message.asked += 1
+                self._later(message, now + self._retry.delay(message.asked, error.retry_after))
+                return None
+            case FailureClass.TRANSIENT:
+                return self._charge(message, error, now)
+            case FailureClass.EXPIRED:
+                return self._decide(message, "expired", error)
+        return self._decide(message, "superseded" if isinstance(error, Superseded) else "dead_lettered", error)
+
+    def _decide(self, message: Message, kind: str, error: DeliveryError | None = None) -> Record:
+        self._recording.add(self._taken.pop(message.offset).offset)
+        return Record(message, kind, error)
+
+    def _charge(self, message: Message, error: DeliveryError, now: float) -> Record:
+        message.charged += 1
+        message.asked = 0
+        if message.charged >= self._retry.attempts:
+            return self._decide(message, "dead_lettered", error)
+        self._later(message, now + self._retry.delay(message.charged, error.retry_after))
+        return Record(message, ATTEMPT_FAILED, error)
+
+    def _later(self, message: Message, at: float) -> None:
+        del self._taken[message.offset]
+        self._lanes.delay(message, at)
+
+    def outcome_acked(self, message: Message, kind: str, outcome_offset: int) -> None:
+        """The outcome stands in the log at ``outcome_offset``: only now is anything different."""
+        self._memory.fold(outcome_offset, kind, message.offset)
+        if kind in FINISHING and message.offset in self._recording:
+            self._recording.remove(message.offset)
+            self._window.finish(message.offset)
+            self._lanes.release(message)
+
+    def position(self, consumer_position: int) -> int:
+        """All events below are finished; ``consumer_position`` is the offset of the next fetch."""
+        oldest = self._window.oldest()
+        return consumer_position if oldest is None else oldest
+
+    def outcomes_from(self, position: int) -> int:
+        """From which offset of ``outcomes`` a successor that starts at ``position`` must read."""
+        return self._memory.outcomes_from(position)
+
+    def ready(self) -> bool:
+        """Some head may go without waiting."""
+        return self._lanes.ready()
+
+    def wake_at(self) -> float | None:
+        """When a head that waits for its retry may go."""
+        return self._lanes.wake_at()
+
+    @property
+    def in_flight(self) -> int:
+        """Taken, and its outcome not acked."""
+        return len(self._taken) + len(self._recording)
+
+    @property
+    def unfinished(self) -> int:
+        return len(self._window)

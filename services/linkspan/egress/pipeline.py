@@ -1,0 +1,201 @@
+"""The path of a message through egress: consume -> decode -> transform -> deliver -> record.
+
+Owners put partitions in (``own``), which fetch; ``Pipeline`` decodes and transforms (``prepare``), delivers
+(``deliver``) and hands each answer to its partition's state, whose effects the owner records (``record``). All of it
+runs by callbacks in one event loop: there is no task per message but for a transform that has to wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import Protocol
+
+import structlog
+
+from linkspan.egress.deliver.adapter import Adapter, Delivery
+from linkspan.egress.deliver.breaker import Breaker
+from linkspan.egress.deliver.throttle import Throttle
+from linkspan.egress.instruments import Instruments
+from linkspan.egress.partition.lanes import Message
+from linkspan.egress.partition.state import PartitionState, Record
+from linkspan.egress.prepare import Preparation, Prepared
+from linkspan.kernel.errors import DeliveryError, Expired, Poison
+from linkspan.kernel.telemetry.traces import Traced
+
+log = structlog.get_logger()
+
+#: Messages a pump takes at most before the event loop gets its turn.
+_BURST = 256
+#: Transforms with async steps (a subprocess, seconds) that run at a time.
+_SLOW_TRANSFORMS = 4
+
+
+class Owned(Protocol):
+    """A partition as the pipeline sees it; ``active`` ends when it is lost or stopping: nothing new is attempted."""
+
+    partition: int
+    state: PartitionState
+    active: bool
+    attempts: int
+
+    def record(self, effect: Record, sent_at: int | None) -> None: ...
+
+
+class Pipeline:
+    """All partitions of one flow that this process owns, and their destination."""
+
+    def __init__(
+        self, preparation: Preparation, adapter: Adapter, breaker: Breaker, throttle: Throttle, instruments: Instruments
+    ) -> None:
+        self.preparation, self.adapter, self.breaker = preparation, adapter, breaker
+        self._throttle, self._instruments = throttle, instruments
+        self._owned: deque[Owned] = deque()
+        self._slow = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        adapter.wake = self.wake
+
+    def add(self, owned: Owned) -> None:
+        self._owned.append(owned)
+        self.wake()
+
+    def remove(self, owned: Owned) -> None:
+        if owned in self._owned:
+            self._owned.remove(owned)
+
+    def wake(self) -> None:
+        """Something changed: see, once in this turn of the event loop, what can go."""
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._scheduled = False
+        now = asyncio.get_running_loop().time()
+        left = min(self.adapter.capacity(), _BURST)
+        while left > 0 and (sent := self._round(left, now)):
+            left -= sent
+            if left <= 0 and self.adapter.capacity() > 0:
+                self.wake()
+        self._set_timer(now)
+
+    def _round(self, left: int, now: float) -> int:
+        """One share for each partition; how many messages were taken."""
+        taken = 0
+        share = max(1, left // max(1, len(self._owned)))
+        for owned in tuple(self._owned):
+            budget = self._throttle.budget(now, self.breaker.budget(now, min(share, left - taken)))
+            for message in owned.state.next_deliveries(budget, now) if budget > 0 and owned.active else ():
+                taken += 1
+                if not self._take(owned, message, now):
+                    return 0
+        self._owned.rotate(-1)
+        return taken
+
+    def _take(self, owned: Owned, message: Message, now: float) -> bool:
+        """False where the round must end: no transform may start now."""
+        if message.prepared is None:
+            try:
+                message.prepared = self.preparation.now(message.record)
+            except Exception as error:  # noqa: BLE001 - whatever a message does to us is about that message
+                self._settle(owned, message, self._failure(message, error), now)
+                return True
+            if message.prepared is None:
+                return self._prepare_later(owned, message)
+        prepared: Prepared = message.prepared
+        if prepared.expires_at is not None and prepared.expires_at <= time.time():
+            self._settle(owned, message, Expired(f"its ttl of {prepared.ttl} s passed before delivery"), now)
+        else:
+            self._submit(owned, message, prepared, now)
+        return True
+
+    def _submit(self, owned: Owned, message: Message, prepared: Prepared, now: float) -> None:
+        message.tries += 1
+        attempt = _Attempt(
+            self, owned, message, now, self._instruments.deliver_span(owned.partition, message, prepared)
+        )
+        self._throttle.spend()
+        self.breaker.submitted()
+        owned.attempts += 1
+        self.adapter.submit(self.preparation.compose(message, prepared, attempt.traced.traceparent), attempt.answered)
+
+    def answered(self, attempt: _Attempt, error: DeliveryError | None) -> None:
+        now = asyncio.get_running_loop().time()
+        attempt.owned.attempts -= 1
+        self.breaker.answered(error, attempt.started, now)
+        self._instruments.attempted(attempt.message, attempt.traced, error)
+        if error is not None and error.failure.value == "unavailable":
+            self._instruments.waiting(error.reason)
+        self._settle(attempt.owned, attempt.message, error, now, attempt.sent_at)
+        if self.breaker.open or attempt.owned.state.ready():
+            self.wake()
+
+    def _settle(
+        self, owned: Owned, message: Message, error: DeliveryError | None, now: float, sent_at: int | None = None
+    ) -> None:
+        effect = owned.state.answered(message, error, now)
+        if effect is not None:
+            owned.record(effect, sent_at)
+        else:
+            self._set_timer(now)
+
+    def _failure(self, message: Message, error: Exception) -> DeliveryError:
+        if isinstance(error, DeliveryError):
+            return error
+        log.error("a message broke its preparation", flow=self._instruments.flow, offset=message.offset, exc_info=error)
+        return Poison(f"it cannot be prepared: {type(error).__name__}: {error}")
+
+    def _prepare_later(self, owned: Owned, message: Message) -> bool:
+        if self._slow >= _SLOW_TRANSFORMS:
+            owned.state.put_back(message)
+            return False
+        self._slow += 1
+        task = asyncio.create_task(self._prepare(owned, message))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return True
+
+    async def _prepare(self, owned: Owned, message: Message) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            message.prepared = await self.preparation.later(message.record)
+            owned.state.put_back(message)
+        except Exception as error:  # noqa: BLE001 - whatever a message does to us is about that message
+            self._settle(owned, message, self._failure(message, error), loop.time())
+        finally:
+            self._slow -= 1
+            self.wake()
+
+    def _set_timer(self, now: float) -> None:
+        """Wakes at the earliest time that anything waits for."""
+        times: list[float | None] = [owned.state.wake_at() for owned in self._owned]
+        times += (self.breaker.wake_at(), self._throttle.wake_at())
+        at = min((at for at in times if at is not None and at > now), default=None)
+        if self._timer is not None:
+            if at is not None and now < self._timer.when() <= at:
+                return
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(at, self.wake) if at is not None else None
+
+    async def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await self.adapter.close()
+
+
+class _Attempt:
+    """One attempt under way."""
+
+    __slots__ = ("message", "owned", "pipeline", "sent_at", "started", "traced")
+
+    def __init__(self, pipeline: Pipeline, owned: Owned, message: Message, started: float, traced: Traced) -> None:
+        self.pipeline, self.owned, self.message, self.started, self.traced = pipeline, owned, message, started, traced
+        self.sent_at = time.time_ns() // 1000
+
+    def answered(self, _delivery: Delivery, error: DeliveryError | None) -> None:
+        self.pipeline.answered(self, error)

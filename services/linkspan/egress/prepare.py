@@ -1,0 +1,110 @@
+"""From an event's bytes to an outgoing message: decode, transform, compose."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import msgspec
+from opentelemetry.trace import SpanKind
+
+from linkspan.egress.deliver.adapter import Delivery
+from linkspan.egress.partition.lanes import Message
+from linkspan.egress.record.outcome import Facts
+from linkspan.egress.transform.transform import Transform
+from linkspan.kernel.codec import Datum, Decoder
+from linkspan.kernel.json_form import JsonForm
+from linkspan.kernel.schemas import SchemaCatalog
+from linkspan.kernel.spec import Integration
+from linkspan.kernel.telemetry import traces
+from linkspan.kernel.telemetry.traces import Traced, Tracing
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Prepared(msgspec.Struct):
+    """What every attempt of a message shares. ``expires_at``: seconds since 1970; ``values``: for a path."""
+
+    header: dict[str, Any]
+    payload: dict[str, Any]
+    metadata: dict[str, Any]
+    values: dict[str, Any]
+    ttl: int | None
+    expires_at: float | None
+    traceparent: str
+
+
+class Preparation:
+    """For the events of one flow."""
+
+    def __init__(
+        self, integration: Integration, flow_name: str, catalog: SchemaCatalog, transform: Transform, tracing: Tracing
+    ) -> None:
+        flow = integration.flows[flow_name]
+        self._type = flow.delivers or flow.type
+        self._decoder = Decoder.of_events(catalog, integration.integration, [flow.type])
+        newest = catalog.events(integration.integration, flow.type)[-1]
+        self._form = JsonForm(newest.definition, "")
+        self._transform, self._tracing = transform, tracing
+
+    def now(self, record: Any) -> Prepared | None:
+        """None where the transform has to wait for something: then ``later``. Raises Poison."""
+        if not self._transform.is_sync:
+            return None
+        with self._consumed(record) as consumed:
+            datum, message = self._decode(record)
+            with self._tracing.span("transform", consumed.traceparent, SpanKind.INTERNAL):
+                payload = self._transform.apply_now(message)
+            return None if payload is None else self._prepared(consumed, datum, message, payload)
+
+    async def later(self, record: Any) -> Prepared:
+        """Raises Poison, and what a step raises."""
+        with self._consumed(record) as consumed:
+            datum, message = self._decode(record)
+            with self._tracing.span("transform", consumed.traceparent, SpanKind.INTERNAL):
+                payload = await self._transform.apply(message)
+            return self._prepared(consumed, datum, message, payload)
+
+    def _consumed(self, record: Any) -> AbstractContextManager[Traced]:
+        parent = traces.valid(Facts.of(record).traceparent)
+        return self._tracing.span("consume", parent, SpanKind.CONSUMER, {traces.OFFSET: record.offset})
+
+    def _decode(self, record: Any) -> tuple[Datum, dict[str, Any]]:
+        datum = self._decoder.decode(record.value)[1]
+        return datum, self._form.json(datum)
+
+    def _prepared(self, consumed: Traced, datum: Datum, message: dict[str, Any], payload: dict[str, Any]) -> Prepared:
+        ttl = datum["metadata"]["ttl"]
+        metadata = {name: value for name, value in message["metadata"].items() if name != "defaulted"}
+        if ttl is None:
+            metadata.pop("ttl", None)
+        return Prepared(
+            message["header"] | {"type": self._type},
+            payload,
+            metadata,
+            message["header"] | message["payload"],
+            ttl,
+            None if ttl is None else datum["header"]["timestamp"] / 1e6 + ttl,
+            consumed.traceparent,
+        )
+
+    @staticmethod
+    def compose(message: Message, prepared: Prepared, traceparent: str) -> Delivery:
+        """The attempt ``message.tries``; the outgoing ``retryCount`` is the attempts charged before it."""
+        header = prepared.header
+        body = {
+            "header": header,
+            "payload": prepared.payload,
+            "metadata": prepared.metadata | {"retryCount": message.charged},
+        }
+        return Delivery(
+            header["messageId"],
+            prepared.metadata["correlationId"],
+            message.key.decode("utf-8", "replace") if message.key else None,
+            message.offset,
+            message.redelivery,
+            traceparent,
+            message.tries,
+            prepared.values,
+            _encode(body),
+        )

@@ -1,0 +1,89 @@
+"""How an outcome looks in its topic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from linkspan.egress.partition.state import Record
+from linkspan.kernel.codec import OutcomeCodec
+from linkspan.kernel.message import now_micros
+from linkspan.kernel.topics import Headers
+
+_REASON = 1_000
+RecordHeaders = list[tuple[str, bytes]]
+
+
+class Facts(msgspec.Struct):
+    """What the event's record headers say. ``accepted_at``: microseconds since 1970."""
+
+    message_id: str | None
+    correlation_id: str | None
+    digest: bytes | None
+    accepted_at: int
+    traceparent: str | None
+    key: bytes | None
+
+    @classmethod
+    def of(cls, record: Any) -> Facts:
+        """From a ``ConsumerRecord``; nothing in it is trusted to be there."""
+        found = dict(record.headers)
+        accepted = found.get(Headers.ACCEPTED_AT, b"")
+        return cls(
+            _text(found.get(Headers.MESSAGE_ID)),
+            _text(found.get(Headers.CORRELATION_ID)),
+            found.get(Headers.DIGEST),
+            int(accepted) if accepted.isdigit() else record.timestamp * 1000,
+            _text(found.get(Headers.TRACEPARENT)),
+            record.key,
+        )
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", "replace")
+
+
+class OutcomeWriter:
+    """Outcomes of one flow. ``epoch`` is 0 until owners have epochs."""
+
+    def __init__(self, codec: OutcomeCodec, destination: str, transform: str) -> None:
+        self._encode = codec.encode
+        self._destination = destination
+        self._transform = transform
+
+    def write(self, effect: Record, facts: Facts, sent_at: int | None) -> tuple[bytes, RecordHeaders]:
+        """The record's value and headers; ``sent_at`` is when the deciding attempt began, microseconds."""
+        message, error = effect.message, effect.error
+        offset = message.offset
+        value = self._encode(
+            {
+                "kind": effect.kind,
+                "offset": offset,
+                "messageId": facts.message_id,
+                "correlationId": facts.correlation_id,
+                "key": _text(facts.key),
+                "at": now_micros(),
+                "epoch": 0,
+                "attempt": message.charged,
+                "failure": error.failure.value if error else None,
+                "reason": error.reason[:_REASON] if error else None,
+                "destination": self._destination,
+                "acceptedAt": facts.accepted_at,
+                "sentAt": sent_at,
+                "transform": self._transform,
+                "plan": None,
+            }
+        )
+        headers: RecordHeaders = [
+            (Headers.KIND, effect.kind.encode()),
+            (Headers.OFFSET, b"%d" % offset),
+            (Headers.EPOCH, b"0"),
+        ]
+        if facts.message_id:
+            headers.append((Headers.MESSAGE_ID, facts.message_id.encode()))
+        if facts.correlation_id:
+            headers.append((Headers.CORRELATION_ID, facts.correlation_id.encode()))
+        if facts.digest:
+            headers.append((Headers.DIGEST, facts.digest))
+        return value, headers

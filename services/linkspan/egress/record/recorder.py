@@ -1,0 +1,126 @@
+"""Appends the outcomes of one partition in batches: one flusher, one batch under way, one idempotent producer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from linkspan.egress.own.clients import KafkaClients
+from linkspan.kernel.errors import LinkspanError
+
+log = structlog.get_logger()
+
+#: After the first outcome the flusher waits so long for more, seconds.
+LINGER = 0.002
+BATCH_BYTES = 256 * 1024
+#: An append without an ack for so long has failed, seconds. An idempotent producer is of no use after its own
+#: request timeout (``OutOfOrderSequenceNumber`` for ever), and without its broker it reconnects without a pause.
+ACK_LIMIT = 20.0
+
+Acked = Callable[[list[Any], int], None]
+_discarding: set[asyncio.Task[None]] = set()
+
+
+class AppendFailed(LinkspanError):
+    """The outcome may or may not be in the log: its topic must be read again, by a new owner with a new producer."""
+
+
+class Recorder:
+    """``acked(tokens, first_offset)`` is called for each appended batch; ``start``, then ``run`` until cancelled."""
+
+    def __init__(self, clients: KafkaClients, topic: str, partition: int, acked: Acked) -> None:
+        self._clients, self._topic, self._partition, self._acked = clients, topic, partition, acked
+        self._waiting: deque[tuple[bytes | None, bytes, list[tuple[str, bytes]], Any]] = deque()
+        self._some = asyncio.Event()
+        self._producer: AIOKafkaProducer | None = None
+        self._next_offset = 0
+        self._under_way = 0
+
+    @property
+    def busy(self) -> bool:
+        """Something waits for its ack."""
+        return bool(self._waiting) or self._under_way > 0
+
+    async def start(self) -> None:
+        """Raises KafkaError where Kafka is away."""
+        self._producer = self._clients.producer(max_batch_size=BATCH_BYTES)
+        try:
+            await self._producer.start()
+        except BaseException:
+            self.discard()
+            raise
+
+    def append(self, key: bytes | None, value: bytes, headers: list[tuple[str, bytes]], token: Any) -> None:
+        self._waiting.append((key, value, headers, token))
+        self._some.set()
+
+    async def run(self) -> None:
+        """Raises AppendFailed."""
+        while True:
+            await self._some.wait()
+            await asyncio.sleep(LINGER)
+            self._some.clear()
+            while self._waiting:
+                await self._flush()
+
+    async def _flush(self) -> None:
+        producer = self._producer
+        if producer is None:
+            raise AppendFailed("the producer was discarded")
+        batch = producer.create_batch()
+        tokens: list[Any] = []
+        while self._waiting:
+            key, value, headers, token = self._waiting[0]
+            if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
+                break
+            self._waiting.popleft()
+            tokens.append(token)
+        batch.close()
+        self._under_way = len(tokens)
+        try:
+            async with asyncio.timeout(ACK_LIMIT):
+                acked = await (await producer.send_batch(batch, self._topic, partition=self._partition))
+        except (KafkaError, TimeoutError) as error:
+            raise AppendFailed(f"outcomes of {self._topic}[{self._partition}]: {error!r}") from error
+        first = acked.offset if acked.offset >= 0 else self._next_offset
+        self._next_offset = first + len(tokens)
+        self._under_way = 0
+        self._acked(tokens, first)
+
+    def discard(self) -> None:
+        """Stops the producer in the background; nothing that waits is appended by it any more after its limit."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            task = asyncio.create_task(stop_producer(producer))
+            _discarding.add(task)
+            task.add_done_callback(_discarding.discard)
+
+
+async def discarded() -> None:
+    """Waits until all discarded producers have stopped."""
+    if _discarding:
+        await asyncio.wait(_discarding)
+
+
+async def stop_producer(producer: AIOKafkaProducer, limit: float = 2.0) -> None:
+    """``stop()`` waits for its unsent batches; without a broker that is for ever, so its connections are closed."""
+    stopping = asyncio.create_task(producer.stop())
+    done, _ = await asyncio.wait({stopping}, timeout=limit)
+    if not done:
+        stopping.cancel()
+        await producer.client.close()
+        await asyncio.wait({stopping}, timeout=limit)
+        sender = producer._sender.sender_task  # noqa: SLF001 - there is no public way to stop it without a broker
+        if sender is not None and not sender.done():
+            sender.cancel()
+            await asyncio.wait({sender}, timeout=limit)
+    with suppress(KafkaError, asyncio.CancelledError):
+        if stopping.done() and not stopping.cancelled() and (error := stopping.exception()):
+            log.debug("a producer did not stop cleanly", error=repr(error))

@@ -1,0 +1,139 @@
+"""Tells the sending system of a flow about its dead letters: a group of its own that follows the flow's outcomes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from opentelemetry.trace import SpanKind
+
+from linkspan.egress.deliver.adapter import Adapter, Delivery
+from linkspan.egress.own.clients import KafkaClients, stop_consumer
+from linkspan.egress.partition.retry import RetryPolicy
+from linkspan.egress.refuse.notice import refusal
+from linkspan.kernel.codec import Decoder, OutcomeCodec
+from linkspan.kernel.errors import DeliveryError, FailureClass, Poison
+from linkspan.kernel.json_form import JsonForm
+from linkspan.kernel.message import Json
+from linkspan.kernel.telemetry.traces import Tracing
+from linkspan.kernel.topics import FlowTopics, Headers
+
+log = structlog.get_logger()
+
+_COMMIT_LIMIT = 5.0
+_AGAIN = RetryPolicy(first=0.5, cap=5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalContext:
+    """``sender``: the system that is told, by ``adapter``; ``decoder`` and ``form`` read the flow's events."""
+
+    flow: str
+    group: str
+    topics: FlowTopics
+    key_field: str | None
+    sender: str
+    clients: KafkaClients
+    adapter: Adapter
+    decoder: Decoder
+    form: JsonForm
+    codec: OutcomeCodec
+    retry: RetryPolicy
+    tracing: Tracing
+
+
+class RefusalNotifier:
+    """``run`` until cancelled. Each letter is told until it is accepted or refused for good, then committed."""
+
+    def __init__(self, context: RefusalContext) -> None:
+        self._context = context
+
+    async def run(self) -> None:
+        context, failures = self._context, 0
+        while True:
+            consumer = context.clients.group(context.group, auto_offset_reset="earliest")
+            consumer.subscribe([context.topics.outcomes])
+            try:
+                await consumer.start()
+                failures = 0
+                await self._follow(consumer)
+            except (KafkaError, OSError, TimeoutError) as error:
+                log.warning("refusals wait for Kafka", flow=context.flow, error=repr(error))
+            finally:
+                await stop_consumer(consumer)
+            failures += 1
+            await asyncio.sleep(_AGAIN.delay(failures))
+
+    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+        while True:
+            found = await consumer.getmany(timeout_ms=1000)
+            for records in found.values():
+                for record in records:
+                    await self._tell(record)
+            if found:
+                offsets = {tp: records[-1].offset + 1 for tp, records in found.items()}
+                async with asyncio.timeout(_COMMIT_LIMIT):
+                    await consumer.commit(offsets)
+
+    async def _tell(self, record: Any) -> None:
+        headers = dict(record.headers)
+        if headers.get(Headers.KIND) != b"dead_lettered" or Headers.PLAN in headers:
+            return
+        context = self._context
+        try:
+            outcome = context.codec.decode(record.value)
+        except Poison as error:
+            log.warning("an outcome cannot be read", flow=context.flow, offset=record.offset, reason=error.reason)
+            return
+        original = await self._original(TopicPartition(context.topics.events, record.partition), outcome["offset"])
+        with context.tracing.span("refuse", None, SpanKind.PRODUCER) as traced:
+            notice = refusal(outcome, original, context.key_field, context.sender, traced.traceparent)
+            await self._send(notice, outcome)
+
+    async def _original(self, partition: TopicPartition, offset: int) -> Json | None:
+        """None where it is gone or cannot be read."""
+        reader = self._context.clients.reader()
+        try:
+            await reader.start()
+            reader.assign([partition])
+            reader.seek(partition, offset)
+            found = await reader.getmany(partition, timeout_ms=5000, max_records=1)
+        finally:
+            await stop_consumer(reader)
+        records = found.get(partition, [])
+        if not records or records[0].offset != offset:
+            return None
+        try:
+            return self._context.form.json(self._context.decoder.decode(records[0].value)[1])
+        except Poison:
+            return None
+
+    async def _send(self, notice: Delivery, outcome: dict[str, Any]) -> None:
+        failures = 0
+        while True:
+            error = await self._attempt(msgspec.structs.replace(notice, attempt=failures + 1))
+            facts = {"flow": self._context.flow, "messageId": outcome["messageId"], "system": self._context.sender}
+            if error is None:
+                log.info("refusal told", **facts)
+                return
+            if error.failure not in (FailureClass.UNAVAILABLE, FailureClass.TRANSIENT):
+                log.error("refusal not accepted", **facts, reason=error.reason)
+                return
+            failures += 1
+            log.log(30 if failures == 1 else 10, "refusal waits", **facts, reason=error.reason)
+            await asyncio.sleep(self._context.retry.delay(failures, error.retry_after))
+
+    async def _attempt(self, notice: Delivery) -> DeliveryError | None:
+        answer: asyncio.Future[DeliveryError | None] = asyncio.get_running_loop().create_future()
+
+        def answered(_delivery: Delivery, error: DeliveryError | None) -> None:
+            if not answer.done():
+                answer.set_result(error)
+
+        self._context.adapter.submit(notice, answered)
+        return await answer
