@@ -41,7 +41,7 @@ class _Frame(BaseModel):
 
     kind: str = Field(pattern="^submit$")
     id: uuid.UUID
-    sequence: int | None = Field(None, ge=0)
+    sequence: int | None = Field(None, ge=0, lt=2**63)
     redelivery: bool = False
     traceparent: str | None = None
     body: _Message
@@ -90,7 +90,7 @@ def read_frame(text: str | bytes) -> Submission:
         correlation_id=str(checked.body.metadata.correlation_id),
         traceparent=valid(checked.traceparent),
         digest=hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest(),
-        body=json.dumps(frame["body"], ensure_ascii=False),
+        body=json.dumps(frame["body"]),
     )
 
 
@@ -193,4 +193,4 @@ def _part(of: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str | None:
-    return value[:200] if isinstance(value, str) else None
+    return value[:200].encode("utf-8", "replace").decode() if isinstance(value, str) else None

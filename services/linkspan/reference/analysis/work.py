@@ -115,7 +115,7 @@ class Worker:
             traced.span.end()
         DONE.labels("done").inc()
         log.debug("analysed", verdict=message["payload"]["results"]["verdict"], **about)
-        text = json.dumps(message, ensure_ascii=False)
+        text = json.dumps(message)
         return Done(row["n"], row["plan_id"], message["header"]["messageId"], traced.traceparent, text)
 
 

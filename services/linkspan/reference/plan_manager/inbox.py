@@ -134,7 +134,7 @@ def _delivery(
 ) -> Delivery:
     headers = request.headers
     sequence = headers.get("linkspan-sequence")
-    if sequence is not None and not (sequence.isascii() and sequence.isdigit()):
+    if sequence is not None and not (sequence.isascii() and sequence.isdigit() and len(sequence) < 19):
         raise invalid([Fault("header.Linkspan-Sequence", "must be a whole number")])
     metadata = message.get("metadata") if isinstance(message, dict) else None
     carried = metadata.get("correlationId") if isinstance(metadata, dict) else None
@@ -145,10 +145,15 @@ def _delivery(
         idempotency_key=headers.get("idempotency-key") or f"{ids[0]}/{ids[1]}",
         sequence=None if sequence is None else int(sequence),
         redelivery=headers.get("linkspan-redelivery", "").lower() == "possible",
-        correlation_id=carried if isinstance(carried, str) else headers.get("x-correlation-id"),
+        correlation_id=_storable(carried) if isinstance(carried, str) else headers.get("x-correlation-id"),
         traceparent=valid(headers.get("traceparent")),
         request_id=headers.get("x-request-id"),
     )
+
+
+def _storable(text: str) -> str:
+    """JSON can spell halves of characters, which no database takes."""
+    return text[:200].encode("utf-8", "replace").decode()
 
 
 async def _payload(request: Request, delivery: Delivery, message: dict[str, Any] | str, model: type[M]) -> M:

@@ -17,7 +17,7 @@ from linkspan.reference.problems import Problem
 
 class Figure(BaseModel):
     label: str = Field(min_length=1)
-    value: float | str | None
+    value: float = Field(allow_inf_nan=False)
     unit: str | None = None
 
 
@@ -25,7 +25,7 @@ class Recommendation(BaseModel):
     code: str = Field(min_length=1)
     severity: Literal["info", "warning", "error"]
     text: str = Field(min_length=1)
-    figure: float | None = None
+    figure: float | None = Field(None, allow_inf_nan=False)
     unit: str | None = None
     formula: str | None = None
     source: str | None = None
@@ -82,7 +82,7 @@ class Answer:
 
 def store_analysis(connection: sqlite3.Connection, delivery: Delivery, view: dict[str, Any]) -> Answer:
     """Stores or repeats or refuses, and records which."""
-    text = json.dumps(view, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(view, sort_keys=True)
     digest = _digest(delivery.plan_id, delivery.item_id, text)
     same_key = connection.execute(
         "SELECT digest, stored_at FROM analyses WHERE idempotency_key = ?", (delivery.idempotency_key,)
