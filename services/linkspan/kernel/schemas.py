@@ -125,7 +125,10 @@ def schema_fingerprint(definition: Schema) -> bytes:
 
 
 def expanded(node: Any, names: dict[str, Any] | None = None, namespace: str = "") -> Any:
-    """``node`` with every named type written out wherever it is used; a record inside itself is a UserMistake."""
+    """``node`` with every named type written out, with its namespace, wherever it is used.
+
+    A record inside itself is a UserMistake.
+    """
     names = {} if names is None else names
     if isinstance(node, str):
         return node if node in PRIMITIVES else _named(node, names, namespace)
@@ -137,7 +140,7 @@ def expanded(node: Any, names: dict[str, Any] | None = None, namespace: str = ""
         return {k: expanded(v, names, namespace) if k in ("items", "values") else v for k, v in node.items()}
     namespace, _, short = full_name(node, namespace).rpartition(".")
     names[f"{namespace}.{short}"] = None
-    made = dict(node)
+    made = node | {"namespace": namespace, "name": short}
     if "fields" in node:
         made["fields"] = [item | {"type": expanded(item["type"], names, namespace)} for item in node["fields"]]
     names[f"{namespace}.{short}"] = made
