@@ -58,9 +58,11 @@ def _of_material(one: dict[str, Any]) -> list[dict[str, Any]]:
     found = []
     if one["withoutVolume"]:
         text = f"{one['withoutVolume']} of {one['elements']} elements of {one['material']} state no volume of it."
+        if one["density"] is None and one["volume"] is None:
+            text += " No density is assumed for it either."
         figure = float(one["withoutVolume"])
         found.append(recommendation("material-without-volume", "warning", text, figure, source=FROM_FILE))
-    if one["density"] is None:
+    if one["density"] is None and not (found and one["volume"] is None):
         text = f"No density is assumed for {one['material']}, so its mass is not known. Name it clearly or add it."
         source = "assumption: the table of densities has no entry whose words fit the name"
         found.append(recommendation("density-unknown", "warning", text, one["volume"], "m3", source=source))
