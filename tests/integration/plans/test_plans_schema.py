@@ -23,7 +23,13 @@ def delivered(found: dict[str, Any]) -> dict[str, Any]:
     texts = {"attributes": {"name": "House", "description": None}}
     links = [{"type": "replaces", "id": "b1"}]
     names = ("dimensions", "materials", "partial", "reasons")
-    return {"id": "a1", "type": "RES", **texts, "relationships": links} | {name: found[name] for name in names}
+    return {
+        "id": "a1",
+        "planId": "0198c0de-0000-7000-8000-0000000000a1",
+        "type": "RES",
+        **texts,
+        "relationships": links,
+    } | {name: found[name] for name in names}
 
 
 async def test_every_extract_fits_the_schema_and_comes_back_the_same(
