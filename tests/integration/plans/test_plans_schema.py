@@ -42,7 +42,8 @@ async def test_every_extract_fits_the_schema_and_comes_back_the_same(
         buffer = io.BytesIO()
         fastavro.schemaless_writer(buffer, schema, record)
         buffer.seek(0)
-        assert fastavro.schemaless_reader(buffer, schema, schema) == record
+        back = fastavro.schemaless_reader(buffer, schema, schema)
+        assert back | {"planId": str(back["planId"])} == record
         assert json.loads(json.dumps(record, allow_nan=False)) == record
 
 
