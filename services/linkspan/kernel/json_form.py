@@ -13,7 +13,7 @@ from typing import Any, Literal, Union
 
 import msgspec
 
-from linkspan.kernel.errors import Fault, InvalidMessage, UserMistake
+from linkspan.kernel.errors import Fault, InvalidMessage, Poison, UserMistake
 from linkspan.kernel.faults import faults, is_blob_reference, leaf_type
 from linkspan.kernel.schemas import Schema, expanded
 
@@ -49,7 +49,7 @@ class JsonForm:
         return InvalidMessage(found or [Fault(self._field, otherwise)])
 
     def json(self, datum: dict[str, Any]) -> dict[str, Any]:
-        """``datum`` with times as ISO 8601; bytes and blob references are left as they are."""
+        """``datum`` with times as ISO 8601; bytes and blob references are left as they are. May raise Poison."""
         rendered: dict[str, Any] = self._render(datum) if self._render else datum
         return rendered
 
@@ -60,9 +60,13 @@ def plain(struct: Any) -> dict[str, Any]:
     return made
 
 
-def iso(micros: int) -> str:
-    """Microseconds since 1970 as ISO 8601 in UTC."""
-    return (_EPOCH + timedelta(microseconds=micros)).isoformat().replace("+00:00", "Z")
+def iso(moment: int | datetime) -> str:
+    """Microseconds since 1970, or an aware time, as ISO 8601 in UTC; raises Poison beyond the years 1 to 9999."""
+    try:
+        time = moment.astimezone(UTC) if isinstance(moment, datetime) else _EPOCH + timedelta(microseconds=moment)
+    except OverflowError as error:
+        raise Poison(f"{moment} is no time in microseconds since 1970: it lies beyond the years 1 to 9999") from error
+    return time.isoformat().replace("+00:00", "Z")
 
 
 def struct_type(definition: Schema, optional: frozenset[str] = frozenset()) -> Any:
@@ -150,8 +154,7 @@ Renderer = Callable[[Any], Any]
 def _renderer(schema: Any) -> Renderer | None:
     """None where the datum is its own JSON form."""
     if isinstance(schema, list):
-        branch = next((branch for branch in schema if _renderer(branch)), None)
-        return _each(branch, lambda render, value: None if value is None else render(value)) if branch else None
+        return _union_renderer(schema)
     if isinstance(schema, str):
         return None
     match schema["type"]:
@@ -168,6 +171,22 @@ def _renderer(schema: Any) -> Renderer | None:
 def _each(schema: Any, apply: Callable[[Renderer, Any], Any]) -> Renderer | None:
     render = _renderer(schema)
     return partial(apply, render) if render else None
+
+
+def _union_renderer(branches: list[Any]) -> Renderer | None:
+    made = [(_sort(branch), found) for branch in branches if (found := _renderer(branch))]
+    by_sort = {sort: found for sorts, found in made for sort in sorts}
+
+    def render(value: Any) -> Any:
+        found = by_sort.get(type(value))
+        return found(value) if found else value
+
+    return render if by_sort else None
+
+
+def _sort(branch: Any) -> tuple[type, ...]:
+    sorts: dict[str, tuple[type, ...]] = {"record": (dict,), "map": (dict,), "array": (list,)}
+    return sorts.get(branch["type"], (int, datetime))
 
 
 def _record_renderer(schema: Schema) -> Renderer | None:
