@@ -11,9 +11,10 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from fastapi import FastAPI
-from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from linkspan.kernel.errors import UserMistake
 
@@ -83,25 +84,22 @@ async def http_server(app: Any, listener: socket.socket, **options: Any) -> Asyn
             await task
 
 
-def add_operations(app: FastAPI, *, ready: Check, checks: Mapping[str, Check]) -> None:
-    """Adds ``/live``, ``/ready``, ``/health`` and ``/metrics`` to ``app``.
+def add_operations(app: Starlette, *, ready: Check, checks: Mapping[str, Check]) -> None:
+    """Adds ``/live``, ``/ready``, ``/health`` and ``/metrics`` to ``app``, which may be a FastAPI one too.
 
     ``/live`` says only that the process runs, ``/ready`` that this replica can do its work; ``/health`` asks all
     ``checks`` and is 503 unless every one passes.
     """
     started = time.monotonic()
 
-    @app.get("/live", tags=["operations"])
-    async def live() -> dict[str, str]:
-        return {"status": "alive"}
+    async def live(_request: Request) -> Response:
+        return JSONResponse({"status": "alive"})
 
-    @app.get("/ready", tags=["operations"])
-    async def is_ready() -> JSONResponse:
+    async def is_ready(_request: Request) -> Response:
         wrong = await ready()
         return JSONResponse({"ready": wrong is None, "reason": wrong}, 200 if wrong is None else 503)
 
-    @app.get("/health", tags=["operations"])
-    async def health() -> JSONResponse:
+    async def health(_request: Request) -> Response:
         answers = await asyncio.gather(*(_ask(check) for check in checks.values()))
         healthy = all(answer is None for answer in answers)
         body = {
@@ -115,9 +113,11 @@ def add_operations(app: FastAPI, *, ready: Check, checks: Mapping[str, Check]) -
         }
         return JSONResponse(body, 200 if healthy else 503)
 
-    @app.get("/metrics", tags=["operations"], include_in_schema=False)
-    async def metrics() -> Response:
+    async def metrics(_request: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    for path, endpoint in (("/live", live), ("/ready", is_ready), ("/health", health), ("/metrics", metrics)):
+        app.router.add_route(path, endpoint, methods=["GET"])
 
 
 async def _ask(check: Check) -> str | None:

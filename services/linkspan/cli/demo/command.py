@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.live import Live
 
 from linkspan import reference
 from linkspan.cli.demo import screen
@@ -114,9 +113,9 @@ async def _upload(client: PlanManagerClient, file: Path) -> Story:
 async def _follow(
     stack: Stack, stories: list[Story], topics: Tail, client: PlanManagerClient, console: Console
 ) -> None:
-    seen: set[tuple[str, int]] = set()
+    show = screen.LiveProgress(console) if console.is_terminal else screen.LineProgress(console)
     deadline = time.monotonic() + FINISH_SECONDS
-    with Live(screen.progress(stories), console=console, refresh_per_second=8) as live:
+    with show:
         while not all(story.finished for story in stories):
             stack.check_alive()
             if time.monotonic() > deadline:
@@ -124,11 +123,7 @@ async def _follow(
             await topics.follow(stories)
             for story in stories:
                 story.plan = await client.plan(story.plan_id)
-            if console.is_terminal:
-                live.update(screen.progress(stories))
-            else:
-                for line in screen.hop_lines(stories, seen):
-                    console.print(line)
+            show.update(stories)
 
 
 def _watch(stack: Stack) -> None:

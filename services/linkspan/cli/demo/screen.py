@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -16,26 +17,44 @@ from linkspan.cli.demo.story import HOPS, Story
 COLOURS = {"error": "red", "warning": "yellow", "info": "green"}
 
 
-def progress(stories: Sequence[Story]) -> RenderableType:
-    """A row a plan, a column a hop: seconds since the upload."""
-    table = Table(title="plans on their way (seconds since the upload)", title_justify="left", expand=False)
-    table.add_column("plan")
-    for what, _, _ in HOPS:
-        table.add_column(what, justify="right")
-    for story in stories:
-        table.add_row(story.name, *(_since(story, hop) for hop in range(len(HOPS))))
-    return table
+class LiveProgress:
+    """On a terminal: a row a plan, a column a hop, seconds since the upload."""
+
+    def __init__(self, console: Console) -> None:
+        self._live = Live(console=console, refresh_per_second=8)
+
+    def __enter__(self) -> None:
+        self._live.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def update(self, stories: Sequence[Story]) -> None:
+        table = Table(title="plans on their way (seconds since the upload)", title_justify="left")
+        table.add_column("plan")
+        for what, _, _ in HOPS:
+            table.add_column(what, justify="right")
+        for story in stories:
+            table.add_row(story.name, *(_since(story, hop) for hop in range(len(HOPS))))
+        self._live.update(table)
 
 
-def hop_lines(stories: Sequence[Story], seen: set[tuple[str, int]]) -> list[str]:
-    """The hops that are new since the last call, a line each: progress where there is no terminal."""
-    lines = []
-    for story in stories:
-        for hop, at in sorted(story.hops.items()):
-            if (story.name, hop) not in seen:
-                seen.add((story.name, hop))
-                lines.append(f"{at - story.uploaded:7.2f} s  {story.name}: {HOPS[hop][0]}")
-    return lines
+class LineProgress:
+    """Where there is no terminal: a line a hop."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._seen = console, set[tuple[str, int]]()
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def update(self, stories: Sequence[Story]) -> None:
+        for story in stories:
+            for hop, at in sorted(story.hops.items()):
+                if (story.name, hop) not in self._seen:
+                    self._seen.add((story.name, hop))
+                    self._console.print(f"{at - story.uploaded:7.2f} s  {story.name}: {HOPS[hop][0]}")
 
 
 def result(stories: Sequence[Story]) -> RenderableType:
