@@ -8,6 +8,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,7 +51,7 @@ class Ingress:
         flows = flow_intakes(integration, catalog)
         self.tracing = Tracing.from_environment("ingress")
         self.appender = Appender(
-            client, flows, settings.linkspan_append_seconds, lambda: ensure_topics(settings.kafka, integration)
+            client, flows, settings.linkspan_append_seconds, partial(_topics, settings, integration)
         )
         self.watch = OutcomeWatch(client, flows, OutcomeCodec(catalog))
         replica = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -100,6 +101,11 @@ class Ingress:
         """Not ready from now on; whoever waits for an outcome is told that it is queued."""
         self._stopping = True
         self.watch.release()
+
+
+async def _topics(settings: IngressSettings, integration: Integration) -> None:
+    for difference in await ensure_topics(settings.kafka, integration, tls=settings.kafka_is_encrypted):
+        log.warning("a topic is not as it should be", difference=difference)
 
 
 async def _cancelled(*tasks: asyncio.Task[None]) -> None:

@@ -1,7 +1,8 @@
 """Which fields a sender left to the defaults of the schema, and whether it wrote a name twice.
 
-A decoded record no longer says so. Counting the names in the text does: where it holds as many as the record has
-fields that differ from their default, exactly those were written, each once. Otherwise the text is read a second time.
+A decoded record no longer says so. Counting the names in the text does: a field that differs from its default was
+written; of those that equal it, either none or all were where the count says so. Otherwise, and where a name may occur
+twice, the text is read a second time.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from typing import Any
 
 from linkspan.kernel.schemas import Schema
 
-Count = Callable[[Any, str, list[str]], int]
+#: A field that equals its default: its dotted path, and whether the default is null, which stands for nothing said.
+Unsure = tuple[str, bool]
+Count = Callable[[Any, str, list[Unsure]], int]
 _NONE = object()
 
 
 def counter(schema: Any) -> Count | None:
     """Counts the names that the JSON of a datum holds if every field equal to its default was left out.
 
-    Those fields are added to the list as dotted paths, but for nulls: they stand for nothing said. None where there
-    are no names at all.
+    Those fields are added to the list. None where there are no names at all.
     """
     if isinstance(schema, list):
         return next((found for branch in schema if (found := counter(branch))), None)
@@ -45,15 +47,14 @@ def _record(schema: Schema) -> Count:
         if "default" in item or counter(item["type"])
     ]
 
-    def count(datum: Any, path: str, absent: list[str]) -> int:
+    def count(datum: Any, path: str, absent: list[Unsure]) -> int:
         if not isinstance(datum, dict):
             return 0
         found = plain
         for name, default, inner in others:
             value = datum[name]
             if value == default:
-                if value is not None:
-                    absent.append(f"{path}.{name}")
+                absent.append((f"{path}.{name}", value is None))
             else:
                 found += 1 + (inner(value, f"{path}.{name}", absent) if inner else 0)
         return found
@@ -65,20 +66,38 @@ def _array(inner: Count | None) -> Count | None:
     if inner is None:
         return None
 
-    def count(items: Any, path: str, absent: list[str]) -> int:
+    def count(items: Any, path: str, absent: list[Unsure]) -> int:
         return sum(inner(item, f"{path}[{index}]", absent) for index, item in enumerate(items or ()))
 
     return count
 
 
 def _map(inner: Count | None) -> Count:
-    def count(values: Any, path: str, absent: list[str]) -> int:
+    def count(values: Any, path: str, absent: list[Unsure]) -> int:
         found = len(values or ())
         if inner:
             found += sum(inner(value, f"{path}.{name}", absent) for name, value in values.items())
         return found
 
     return count
+
+
+def settled(raw: bytes, names: int, unsure: list[Unsure]) -> list[str] | None:
+    """The fields that were left out of ``raw``, but for nulls; None where counting does not tell.
+
+    ``names`` is how many there are without the unsure ones.
+    """
+    found = raw.count(b'":')
+    if found != names:
+        certain = [field for field in unsure if _is_written_nowhere(field, raw)]
+        if found != names + len(unsure) - len(certain):
+            return None
+        unsure = certain
+    return [path for path, is_null in unsure if not is_null]
+
+
+def _is_written_nowhere(field: Unsure, raw: bytes) -> bool:
+    return b'"%b"' % field[0].rpartition(".")[2].encode() not in raw
 
 
 def left_out(schema: Any, sent: Any, path: str) -> Iterator[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import Annotated, Any
 
+from aiokafka.helpers import create_ssl_context
 from pydantic import Field
 
 from linkspan.kernel.config import Settings
@@ -20,10 +20,10 @@ class IngressSettings(Settings):
 
     def kafka_client(self) -> dict[str, Any]:
         """What every aiokafka client is made with."""
-        if not self.message_queue_url.startswith("kafka+ssl:"):
+        if not self.kafka_is_encrypted:
             return {"bootstrap_servers": self.kafka}
-        return {
-            "bootstrap_servers": self.kafka,
-            "security_protocol": "SSL",
-            "ssl_context": ssl.create_default_context(),
-        }
+        return {"bootstrap_servers": self.kafka, "security_protocol": "SSL", "ssl_context": create_ssl_context()}
+
+    @property
+    def kafka_is_encrypted(self) -> bool:
+        return self.message_queue_url.startswith("kafka+ssl:")

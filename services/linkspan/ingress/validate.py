@@ -11,7 +11,7 @@ import msgspec
 
 from linkspan.ingress.errors import Malformed
 from linkspan.ingress.flows import FlowIntake
-from linkspan.ingress.presence import Repeated, left_out, read_strictly
+from linkspan.ingress.presence import Repeated, Unsure, left_out, read_strictly, settled
 from linkspan.kernel.errors import Fault, InvalidMessage
 from linkspan.kernel.faults import UUID_PATTERN, faults
 from linkspan.kernel.json_form import plain, struct_type
@@ -76,12 +76,13 @@ class Validator:
             raise _Doubtful
         now = now_micros()
         filled: list[str] = []
+        unsure: list[Unsure] = []
         header, names = _complete_header(plain(envelope.header), flow, now, filled)
-        metadata, more = _complete_metadata(envelope.metadata, header["messageId"], origin, filled)
+        metadata, more = _complete_metadata(envelope.metadata, header["messageId"], origin, filled, unsure)
         payload = plain(flow.decoder.decode(envelope.payload))
-        names += more + (flow.count(payload, "payload", filled) if flow.count else 0)
-        if raw.count(b'":') != names:
-            filled = self._look_again(raw, flow)
+        names += more + (flow.count(payload, "payload", unsure) if flow.count else 0)
+        absent = settled(raw, names, unsure)
+        filled = self._look_again(raw, flow) if absent is None else filled + absent
         if filled:
             metadata["defaulted"] = [*metadata["defaulted"], *filled]
         key = key_of({"header": header, "payload": payload}, flow.spec.key)
@@ -207,7 +208,9 @@ def _filling(name: str, flow: FlowIntake, now: int) -> Any:
             return "1.0"
 
 
-def _complete_metadata(sent: Any, message_id: str, origin: Origin, filled: list[str]) -> tuple[Json, int]:
+def _complete_metadata(
+    sent: Any, message_id: str, origin: Origin, filled: list[str], unsure: list[Unsure]
+) -> tuple[Json, int]:
     if origin.correlation_id is not None and not _UUID.match(origin.correlation_id):
         raise _Doubtful
     default: Json = {
@@ -223,7 +226,12 @@ def _complete_metadata(sent: Any, message_id: str, origin: Origin, filled: list[
     metadata = plain(sent)
     if (metadata["ttl"] or 0) < 0 or (metadata["retryCount"] or 0) < 0:
         raise _Doubtful
-    names = 1 + sum(metadata[name] != default[name] for name in ("ttl", "defaulted"))
+    names = 1
+    for name in ("ttl", "defaulted"):
+        if metadata[name]:
+            names += 1
+        else:
+            unsure.append((f"metadata.{name}", True))
     for name in _METADATA_NAMES:
         if metadata[name] is None:
             filled.append(f"metadata.{name}")

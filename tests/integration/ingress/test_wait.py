@@ -1,0 +1,75 @@
+"""``Prefer: wait``: the answer is what became of the message, or that it is queued."""
+
+import asyncio
+import time
+from typing import Any
+
+import aiohttp
+import pytest
+from aiokafka import AIOKafkaProducer
+from tests.integration.ingress.site import Site, message_id, order
+
+from linkspan.kernel.codec import OutcomeCodec
+from linkspan.kernel.message import now_micros
+from linkspan.kernel.schemas import SchemaCatalog, packaged_schemas
+from linkspan.kernel.topics import Headers
+
+pytestmark = pytest.mark.kafka
+
+
+async def decide(site: Site, about: dict[str, Any], **headers: str) -> None:
+    """Appends an outcome as an owner does."""
+    producer = AIOKafkaProducer(bootstrap_servers=site.bootstrap, acks="all")
+    await producer.start()
+    said = {Headers.KIND: about["kind"], Headers.OFFSET: "0", Headers.MESSAGE_ID: about["messageId"], **headers}
+    value = OutcomeCodec(SchemaCatalog(packaged_schemas())).encode({"offset": 0, "at": now_micros(), **about})
+    topic = site.topic("orders", "outcomes")
+    await producer.send_and_wait(
+        topic, value, partition=0, headers=[(name, text.encode()) for name, text in said.items()]
+    )
+    await producer.stop()
+
+
+async def waiting(client: aiohttp.ClientSession, message: dict[str, Any], seconds: int) -> tuple[int, Any, str | None]:
+    async with client.post("/v1/messages", json=message, headers={"Prefer": f"wait={seconds}"}) as answer:
+        return answer.status, await answer.json(content_type=None), answer.headers.get("Preference-Applied")
+
+
+async def test_a_delivery_is_the_answer(client: aiohttp.ClientSession, site: Site) -> None:
+    message = order()
+    asked = asyncio.create_task(waiting(client, message, 20))
+    await asyncio.sleep(0.5)
+    await decide(site, {"kind": "attempt_failed", "messageId": message_id(message)})
+    await decide(site, {"kind": "delivered", "messageId": message_id(message)}, plan="a-replay")
+    await asyncio.sleep(0.5)
+    assert not asked.done()
+    await decide(site, {"kind": "delivered", "messageId": message_id(message)})
+    status, body, applied = await asyncio.wait_for(asked, 10)
+    assert (status, applied) == (200, "wait=20")
+    assert body["success"] is True
+    assert body["data"]["processed"] is True
+    assert body["data"]["messageId"] == message_id(message)
+    assert body["data"]["deliveredAt"].endswith("Z")
+
+
+async def test_a_dead_letter_is_a_problem_with_its_reason(client: aiohttp.ClientSession, site: Site) -> None:
+    message = order()
+    asked = asyncio.create_task(waiting(client, message, 20))
+    await asyncio.sleep(0.5)
+    about = {"messageId": message_id(message), "failure": "rejected", "reason": "unknown article"}
+    await decide(site, {"kind": "dead_lettered", **about})
+    status, body, _ = await asyncio.wait_for(asked, 10)
+    assert status == 422
+    assert body["success"] is False
+    assert (body["outcome"], body["class"], body["reason"]) == ("dead_lettered", "rejected", "unknown article")
+
+
+async def test_without_an_outcome_in_time_it_is_queued(client: aiohttp.ClientSession) -> None:
+    message = order()
+    started = time.monotonic()
+    status, body, applied = await waiting(client, message, 1)
+    assert 0.9 < time.monotonic() - started < 5
+    assert (status, applied) == (202, "wait=1")
+    assert body["messageId"] == message_id(message)
+    assert body["queued"] is True
+    assert body["willRetry"] is True
