@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,14 @@ from tests.e2e.conftest import Bridge
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
-#: What each file's page must say: figures that truth.json has too, or why the file is refused.
-ANALYSED = {
-    "pcert_building_architecture_ifc4.ifc": ["concrete_reinforced_in-situ", "6.4375"],
-    "geometrygym_frame_ifc2x3.ifc": ["STEEL/S275J0", "1.1257"],
-    "lantern_hollow_revit_ifc2x3.ifc": [],
-    "revit_wall_window_foot_ifc2x3.ifc": [],
-    "floorplan.dxf": ["unit"],
-    "ezdxf_dimension_in_block.dxf": [],
+#: Materials whose mass the analysis must give: the volume of truth.json times the take-off's density in kg/m3.
+ANALYSED: dict[str, dict[str, float]] = {
+    "pcert_building_architecture_ifc4.ifc": {"concrete_reinforced_in-situ": 2500, "stone_sand-lime": 1800},
+    "geometrygym_frame_ifc2x3.ifc": {"STEEL/S275J0": 7850},
+    "lantern_hollow_revit_ifc2x3.ifc": {},
+    "revit_wall_window_foot_ifc2x3.ifc": {},
+    "floorplan.dxf": {},
+    "ezdxf_dimension_in_block.dxf": {},
 }
 REFUSED = {
     "lake_kegonsa_first_floor.pdf": "PDF",
@@ -36,11 +37,17 @@ async def test_every_real_plan_ends_with_figures_or_a_clear_refusal_on_its_page(
     assert set(names) == ANALYSED.keys() | REFUSED.keys()
     sent = {name: await bridge.upload(shared_plans / name) for name in names}
     ends = dict(zip(names, await asyncio.gather(*(bridge.end_of(sent[name][0], 200) for name in names)), strict=True))
-    for name, texts in ANALYSED.items():
+    truth = json.loads((shared_plans / "truth.json").read_text())["files"]
+    for name, densities in ANALYSED.items():
         assert ends[name]["state"] == "analysed", (name, ends[name]["reason"])
-        assert ends[name]["analysis"]["figures"], name
         page = await bridge.page(sent[name][0])
-        assert not [text for text in texts if text not in page], name
+        figures = {figure["label"]: figure["value"] for figure in ends[name]["analysis"]["figures"]}
+        assert figures
+        assert all(label in unescape(page) for label in figures), name
+        for material, density in densities.items():
+            volume = truth[name]["volume_by_material_m3"]["A_raw_net"][material]
+            assert figures[f"Mass, {material}"] == pytest.approx(volume * density, rel=1e-3)
+    assert "inch" in (await bridge.page(sent["floorplan.dxf"][0])).lower()
     for name, kind in REFUSED.items():
         assert ends[name]["state"] == "refused", name
         assert kind in ends[name]["reason"]

@@ -14,6 +14,7 @@ import typer
 
 from linkspan.egress.transform import InvalidTransform, Transform
 from linkspan.egress.transform.examples import Verdict, read_examples, run_example
+from linkspan.egress.transform.transform import compiled
 from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.config import read_settings
 from linkspan.kernel.errors import Fault, UserMistake
@@ -53,12 +54,14 @@ def check(
 
 def _transforms(found: IntegrationFile, catalog: SchemaCatalog, blobs: BlobStore) -> dict[str, Transform]:
     faults: list[Fault] = list(schema_faults(found.integration, catalog))
-    unknown = {fault.field.split(".")[1] for fault in faults if fault.field.endswith((".type", ".delivers"))}
+    fields = {fault.field for fault in faults}
     made: dict[str, Transform] = {}
     for name in found.integration.flows:
         try:
-            if name not in unknown:
+            if fields.isdisjoint({f"flows.{name}.type", f"flows.{name}.delivers"}):
                 made[name] = Transform(found.integration, name, catalog, blobs)
+            else:
+                compiled(found.integration, name)
         except InvalidTransform as error:
             faults += error.faults
         except UserMistake as error:

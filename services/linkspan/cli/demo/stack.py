@@ -106,7 +106,7 @@ class Stack:
 
     def stop(self) -> None:
         """The last started first, Kafka last; what does not end within its time is killed."""
-        for process in reversed(self.running.values()):
+        for process in reversed(list(self.running.values())):
             end(psutil.Process(process.pid) if process.poll() is None else None)
             process.wait()
         self.running.clear()
