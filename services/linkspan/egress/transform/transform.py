@@ -43,7 +43,7 @@ class Transform:
 
     def __init__(self, integration: Integration, flow: str, catalog: SchemaCatalog, blobs: BlobStore) -> None:
         spec, self._flow, self._blobs = integration.flows[flow], flow, blobs
-        self._steps = _compiled(integration, flow)
+        self._steps = compiled(integration, flow)
         self._expressions = [step for step in self._steps if isinstance(step, Expression)]
         self.type = spec.delivers or spec.type
         taken = expanded(catalog.latest(integration.integration, spec.type).definition)
@@ -114,7 +114,8 @@ class Transform:
         return value
 
 
-def _compiled(integration: Integration, flow: str) -> list[Expression | NamedStep]:
+def compiled(integration: Integration, flow: str) -> list[Expression | NamedStep]:
+    """The flow's steps; raises InvalidTransform."""
     tables, known = ValueTables(integration.values), frozenset(integration.values)
     made: list[Expression | NamedStep] = []
     faults: list[Fault] = []
