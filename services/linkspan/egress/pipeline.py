@@ -178,7 +178,11 @@ class Pipeline:
             if at is not None and now < self._timer.when() <= at:
                 return
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(at, self.wake) if at is not None else None
+        self._timer = asyncio.get_running_loop().call_at(at, self._timed) if at is not None else None
+
+    def _timed(self) -> None:
+        self._timer = None
+        self.wake()
 
     async def close(self) -> None:
         if self._timer is not None:

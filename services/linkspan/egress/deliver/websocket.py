@@ -165,6 +165,7 @@ class WebSocketAdapter:
                 sent.answered(sent.delivery, Unanswered("no answer in time"))
             if silent and self._connection is not None:
                 self._connection.transport.abort()
+                self._connection = None
             self.wake()
 
     def _refused(self, error: InvalidStatus) -> str:

@@ -1,0 +1,192 @@
+"""The partition's logic under random interleavings, with crashes at any step.
+
+The model is a log of events with gaps, a log of outcomes, and a destination that remembers what it took. A crash
+forgets the state and keeps the logs and the last commit; a successor reads back as the shell does.
+"""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from linkspan.egress.partition.answer import Superseded, Unanswered
+from linkspan.egress.partition.lanes import Message
+from linkspan.egress.partition.memory import FINISHING, Memory
+from linkspan.egress.partition.retry import RetryPolicy
+from linkspan.egress.partition.state import PartitionState, Record
+from linkspan.egress.partition.window import WindowLimits
+from linkspan.kernel.errors import DeliveryError, Expired, Poison, Rejected, Transient, Unavailable
+
+LIMITS = WindowLimits(messages=6, span=40)
+ATTEMPTS = 3
+ERRORS: list[DeliveryError | None] = [
+    None,
+    None,
+    None,
+    Unavailable("away"),
+    Unanswered("lost"),
+    Transient("500"),
+    Rejected("422"),
+    Poison("?"),
+    Expired("late"),
+    Superseded("older"),
+]
+KEYS = [b"a", b"b", b"c", None]
+
+
+class Partition(RuleBasedStateMachine):
+    """``sent``: what reached the destination; ``log``: the outcomes topic, of which the acked are ``acked``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[tuple[int, bytes | None]] = []
+        self.log: list[tuple[str, int]] = []
+        self.commit = (0, 0)
+        self.now = 0.0
+        self.sent: list[tuple[int, bool]] = []
+        self.charges: dict[int, int] = {}
+
+    @initialize()
+    def begin(self) -> None:
+        self.take_over()
+
+    def take_over(self) -> None:
+        position, outcomes = self.commit
+        memory = Memory()
+        for outcome_offset, (kind, offset) in list(enumerate(self.log))[outcomes:]:
+            memory.fold(outcome_offset, kind, offset, position)
+        memory.read_to(len(self.log))
+        retry = RetryPolicy(ATTEMPTS, 1.0, 8.0, random.Random(1))
+        end = self.events[-1][0] + 1 if self.events else 0
+        self.state = PartitionState(retry, LIMITS, memory, end)
+        self.marked_below, self.next_fetch = end, position
+        self.under_way: dict[int, Message] = {}
+        self.waiting: list[Record] = []
+        self.acked: set[int] = set()
+
+    @rule(key=st.sampled_from(KEYS), gap=st.integers(0, 3))
+    def append(self, key: bytes | None, gap: int) -> None:
+        last = self.events[-1][0] if self.events else -1
+        self.events.append((last + 1 + gap, key))
+
+    @rule(count=st.integers(1, 4))
+    def fetch(self, count: int) -> None:
+        if self.state.wants_more():
+            found = [event for event in self.events if event[0] >= self.next_fetch][:count]
+            self.state.fetched([(offset, key, None) for offset, key in found])
+            self.next_fetch = found[-1][0] + 1 if found else self.next_fetch
+
+    @rule(budget=st.integers(1, 5))
+    def deliver(self, budget: int) -> None:
+        for message in self.state.next_deliveries(budget, self.now):
+            assert message.offset not in self.under_way
+            self.under_way[message.offset] = message
+            self.sent.append((message.offset, message.redelivery))
+
+    @precondition(lambda self: self.under_way)
+    @rule(data=st.data(), error=st.sampled_from(ERRORS))
+    def answer(self, data: st.DataObject, error: DeliveryError | None) -> None:
+        message = self.under_way.pop(data.draw(st.sampled_from(sorted(self.under_way))))
+        effect = self.state.answered(message, error, self.now)
+        assert self.state.answered(message, None, self.now) is None, "one answer counts"
+        if effect is not None:
+            self.waiting.append(effect)
+
+    @precondition(lambda self: self.under_way)
+    @rule(data=st.data())
+    def put_back(self, data: st.DataObject) -> None:
+        message = self.under_way.pop(data.draw(st.sampled_from(sorted(self.under_way))))
+        self.sent.remove((message.offset, message.redelivery))
+        self.state.put_back(message)
+
+    @precondition(lambda self: self.waiting)
+    @rule(count=st.integers(1, 5))
+    def ack(self, count: int) -> None:
+        for effect in self.waiting[:count]:
+            offset = effect.message.offset
+            self.log.append((effect.kind, offset))
+            self.state.outcome_acked(effect.message, effect.kind, len(self.log) - 1)
+        del self.waiting[:count]
+
+    @rule(seconds=st.floats(0.1, 10))
+    def tick(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule()
+    def checkpoint(self) -> None:
+        position = self.state.position(self.next_fetch)
+        self.commit = position, self.state.outcomes_from(position)
+
+    @rule(appended=st.integers(0, 3))
+    def crash(self, appended: int) -> None:
+        """Some of what waited for its ack stands in the log all the same."""
+        self.log += [(effect.kind, effect.message.offset) for effect in self.waiting[:appended]]
+        self.take_over()
+
+    def finished(self) -> set[int]:
+        return {offset for kind, offset in self.log if kind in FINISHING}
+
+    @invariant()
+    def position_never_passes_an_unfinished_event(self) -> None:
+        if hasattr(self, "state"):
+            position = self.state.position(self.next_fetch)
+            finished = self.finished()
+            assert all(offset in finished for offset, _ in self.events if offset < position)
+            assert all(offset in finished for offset, _ in self.events if offset < self.commit[0])
+
+    @invariant()
+    def each_message_is_finished_once(self) -> None:
+        finishing = [offset for kind, offset in self.log if kind in FINISHING]
+        assert len(finishing) == len(set(finishing)), "recorded, and done again"
+
+    @invariant()
+    def order_of_each_key_is_kept(self) -> None:
+        """A message is sent only when all earlier ones of its key are recorded, so it never comes before one."""
+        keys = dict(self.events)
+        highest: dict[bytes, int] = {}
+        for offset, _ in self.sent:
+            key = keys[offset]
+            if key is not None:
+                assert offset >= highest.get(key, -1)
+                highest[key] = offset
+
+    @invariant()
+    def what_may_have_arrived_is_marked(self) -> None:
+        for offset, message in getattr(self, "under_way", {}).items():
+            before = sum(1 for sent, _ in self.sent if sent == offset) > 1
+            assert message.redelivery or not before or self.only_known_answers(offset)
+
+    def only_known_answers(self, offset: int) -> bool:
+        """Sent before in this life, and each time answered for sure: told "later", or charged."""
+        return offset >= self.marked_below or offset not in {sent for sent, _ in self.sent[:-1]}
+
+    @invariant()
+    def the_window_is_bounded(self) -> None:
+        if hasattr(self, "state"):
+            assert self.state.unfinished <= LIMITS.messages + 4
+            assert self.state.in_flight <= self.state.unfinished
+
+    def teardown(self) -> None:
+        """Left alone with a good destination, everything is finished."""
+        if not hasattr(self, "state"):
+            return
+        for _ in range(10 * len(self.events) + 40):
+            self.now += 10
+            self.fetch(4)
+            self.deliver(8)
+            for offset in sorted(self.under_way):
+                effect = self.state.answered(self.under_way.pop(offset), None, self.now)
+                assert effect
+                self.waiting.append(effect)
+            if self.waiting:
+                self.ack(len(self.waiting))
+        assert self.finished() == {offset for offset, _ in self.events}
+        assert self.state.position(self.next_fetch) == self.next_fetch
+        assert self.state.wake_at() is None
+
+
+Partition.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestPartition = Partition.TestCase
