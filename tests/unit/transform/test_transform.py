@@ -1,0 +1,318 @@
+"""A transform gives what the destination is promised, or says in a line why it cannot."""
+
+import base64
+import hashlib
+import importlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from linkspan.egress.transform import InvalidTransform, Transform
+from linkspan.egress.transform.values import Unmapped, ValueTables
+from linkspan.kernel.blobs import BlobStore
+from linkspan.kernel.errors import Poison, Unavailable
+from linkspan.kernel.spec import Integration, StepSpec
+from linkspan.kernel.spec_file import catalog_for, load_integration
+from linkspan.kernel.steps import StepContext
+
+ORDERS = Path(__file__).parent / "orders/integration.yaml"
+ID = "0190b3a0-7b1e-7c3a-9f00-1234567890ab"
+Make = Callable[..., Transform]
+
+
+@pytest.fixture
+def orders() -> Integration:
+    return load_integration(ORDERS, {})
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> BlobStore:
+    return BlobStore(str(tmp_path / "blobs"))
+
+
+@pytest.fixture
+def make(orders: Integration, blobs: BlobStore) -> Make:
+    """`make("…", step="…")`: the transform of order-placed with these steps instead of its own."""
+
+    def made(*expressions: str, step: str | None = None, delivers: str | None = None) -> Transform:
+        steps = [StepSpec(step=step)] if step else []
+        steps += [StepSpec(jsonata=text) for text in expressions]
+        flow = orders.flows["order-placed"].model_copy(
+            update={"transform": tuple(steps), "delivers": delivers or "ShipmentOrder"}
+        )
+        spec = orders.model_copy(update={"flows": {**orders.flows, "order-placed": flow}})
+        return Transform(spec, "order-placed", catalog_for(spec), blobs)
+
+    return made
+
+
+def message(**payload: Any) -> dict[str, Any]:
+    base = {
+        "orderId": ID,
+        "status": "paid",
+        "total": 1200,
+        "weight": None,
+        "placedAt": "2026-01-31T12:00:00Z",
+        "lines": [{"sku": "A-1", "count": 2}],
+        "tags": {},
+        "gift": False,
+        "firstLine": None,
+        "document": None,
+    }
+    header = {"messageId": ID, "timestamp": "2026-01-31T12:00:00Z", "source": "shop"}
+    return {"header": header, "payload": base | payload, "metadata": {"priority": "normal", "correlationId": ID}}
+
+
+def test_the_flow_s_own_steps_give_what_its_schema_promises(orders: Integration, blobs: BlobStore) -> None:
+    transform = Transform(orders, "order-placed", catalog_for(orders), blobs)
+    assert transform.is_sync
+    assert transform.type == "ShipmentOrder"
+    assert transform.apply_now(message(document=b"\x00\xff")) == {
+        "id": ID,
+        "state": "READY",
+        "items": [{"article": "A-1", "quantity": 2}],
+        "urgent": False,
+        "document": base64.b64encode(b"\x00\xff").decode(),
+    }
+
+
+def test_defaults_of_the_schema_are_filled_in(make: Make) -> None:
+    made = make('{"id": orderId, "state": "x"}').apply_now(message())
+    assert made == {"id": ID, "state": "x", "items": [], "urgent": False, "document": None}
+
+
+def test_the_rest_of_the_message_is_at_hand(make: Make) -> None:
+    made = make('{"id": $header.messageId & "/" & $metadata.priority, "state": $header.source}').apply_now(message())
+    assert made is not None
+    assert (made["id"], made["state"]) == (f"{ID}/normal", "shop")
+
+
+async def test_content_elsewhere_is_fetched_before_an_expression(make: Make, blobs: BlobStore) -> None:
+    content = b"large" * 1000
+    given = message(document=await blobs.put(content, "text/plain"))
+    transform = make('{"id": orderId, "state": "x", "document": document}')
+    assert transform.apply_now(given) is None
+    assert (await transform.apply(given))["document"] == base64.b64encode(content).decode()
+    assert given["payload"]["document"]["size"] == len(content)
+
+
+async def test_content_that_is_gone_makes_poison(make: Make) -> None:
+    reference = {"address": "ab/abc", "digest": "abc", "size": 3, "mediaType": None}
+    with pytest.raises(Poison, match="blob ab/abc cannot be read"):
+        await make('{"id": orderId, "state": "x"}').apply(message(document=reference))
+
+
+async def test_without_steps_the_payload_passes_with_its_content(make: Make, blobs: BlobStore) -> None:
+    transform = make(delivers="OrderPlaced")
+    given = message(document=b"abc", total=2**60)
+    assert transform.apply_now(given) == given["payload"] | {"document": "YWJj"}
+    elsewhere = message(document=await blobs.put(b"abc"))
+    assert (await transform.apply(elsewhere))["document"] == "YWJj"
+
+
+def test_expressions_follow_each_other(make: Make) -> None:
+    made = make('{"n": total + 1, "o": orderId}', '{"id": o, "state": $string(n)}').apply_now(message())
+    assert made is not None
+    assert made["state"] == "1201"
+
+
+def test_an_unmapped_value_is_a_mapping_error_that_names_it(make: Make) -> None:
+    transform = make('{"id": orderId, "state": $value("state", tags.state)}')
+    with pytest.raises(Poison) as raised:
+        transform.apply_now(message(tags={"state": "lost"}))
+    assert raised.value.reason == (
+        "the transform failed: value table state has nothing for 'lost'; it knows open, paid, sent"
+    )
+    with pytest.raises(Poison, match="value table state has nothing for an absent or null value"):
+        transform.apply_now(message())
+
+
+def test_values_are_mapped_back(make: Make) -> None:
+    made = make('{"id": orderId, "state": $key("state", "GONE")}').apply_now(message())
+    assert made is not None
+    assert made["state"] == "sent"
+
+
+def test_what_does_not_fit_is_said_for_every_field(make: Make) -> None:
+    with pytest.raises(Poison) as raised:
+        make('{"state": 5, "items": [lines.{"article": sku}], "colour": "red"}').apply_now(message())
+    assert raised.value.reason == (
+        "the transform's result does not fit ShipmentOrder: payload.id: required field missing; "
+        "payload.state: expected text, got '5'; payload.items[0].quantity: required field missing; "
+        "payload.colour: unknown field; ShipmentOrder has id, state, items, urgent, document"
+    )
+
+
+def test_a_list_that_jsonata_made_single_is_explained(make: Make) -> None:
+    with pytest.raises(Poison, match=r"payload.items: expected a list, got an object \(JSONata gives a single item"):
+        make('{"id": "i", "state": "s", "items": lines.{"article": sku, "quantity": count}}').apply_now(message())
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("nothing.here", "the transform gave nothing"),
+        ("null", "payload: expected an object, got null"),
+        ("[1, 2]", "payload: expected an object, got a list"),
+        ("function($x){$x}", "does not fit ShipmentOrder"),
+        ('$error("no such order")', "the transform failed: no such order"),
+        ("$sum(orderId)", "the transform failed: "),
+        ("$nosuch(1)", "the transform failed: Attempted to invoke a non-function: $nosuch"),
+        ("($f := function(){$f()}; $f())", "the transform failed: Evaluation timeout"),
+        ("($f := function($n){1 + $f($n)}; $f(1))", "the transform failed: Stack overflow"),
+        ("[1..1000000]", "The maximum sequence length"),
+    ],
+)
+def test_an_expression_that_fails_makes_poison(make: Make, expression: str, said: str) -> None:
+    with pytest.raises(Poison) as raised:
+        make(expression).apply_now(message())
+    assert said in raised.value.reason
+    assert "\n" not in raised.value.reason
+
+
+def test_a_whole_number_that_would_be_rounded_is_refused(make: Make) -> None:
+    transform = make('{"id": orderId, "state": $string(total)}')
+    with pytest.raises(
+        Poison, match=rf"payload.total: a transform keeps whole numbers up to 2\^53 exactly; {2**53 + 1}"
+    ):
+        transform.apply_now(message(total=2**53 + 1))
+    made = transform.apply_now(message(total=2**53))
+    assert made is not None
+    assert made["state"] == str(2**53)
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("{", "not a JSONata expression: "),
+        ("$now()", "$now cannot be used in a transform: use $header.timestamp"),
+        ("$eval(tags.code)", "$eval cannot be used in a transform: data must not decide what is run"),
+        ("$random()", "every attempt must send the same"),
+        ('$value("stat", status)', "there is no value table 'stat'; under values: there are state"),
+        ("$key('stat', status)", "there is no value table 'stat'"),
+    ],
+)
+def test_an_expression_that_cannot_be_right_is_refused_at_once(make: Make, expression: str, said: str) -> None:
+    with pytest.raises(InvalidTransform) as raised:
+        make("orderId", expression)
+    (fault,) = raised.value.faults
+    assert fault.field == "flows.order-placed.transform[1].jsonata"
+    assert said in fault.error
+
+
+def test_names_inside_texts_and_comments_are_no_functions(make: Make) -> None:
+    make('/* $now() */ {"id": "$eval(1)", "state": \'$random()\', `$millis`: 1}')
+
+
+def test_a_step_that_is_not_installed_is_an_error_with_those_that_are(make: Make) -> None:
+    with pytest.raises(
+        InvalidTransform, match=r"transform\[0\].step: no step 'nothing' is installed; there are .*extract"
+    ):
+        make(step="nothing")
+
+
+async def noted(payload: dict[str, Any], context: StepContext) -> dict[str, Any]:
+    content = await context.content(payload["document"])
+    return payload | {"note": f"{context.flow} {context.header['source']} {len(content)}"}
+
+
+async def broken(payload: dict[str, Any], _: StepContext) -> dict[str, Any]:
+    return {"x": payload["no such field"]}
+
+
+async def away(payload: dict[str, Any], _: StepContext) -> dict[str, Any]:
+    raise Unavailable("no room for another process")
+
+
+async def odd(payload: dict[str, Any], _: StepContext) -> Any:
+    return {"id": object()} if payload["gift"] else "text"
+
+
+@dataclass
+class Installed:
+    folder: Path
+
+    def add(self, **steps: str) -> None:
+        info = self.folder / "order_steps-1.2.dist-info"
+        info.mkdir(exist_ok=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: order-steps\nVersion: 1.2\n")
+        lines = [f"{name} = {target}" for name, target in steps.items()]
+        (info / "entry_points.txt").write_text("[linkspan.steps]\n" + "\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This file's steps as an installed distribution brings them."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    here = __name__
+    Installed(tmp_path).add(
+        noted=f"{here}:noted", broken=f"{here}:broken", away=f"{here}:away", odd=f"{here}:odd", gone="no_such_module:x"
+    )
+    importlib.invalidate_caches()
+
+
+@pytest.mark.usefixtures("installed")
+async def test_a_named_step_gets_content_and_the_next_expression_its_result(make: Make, blobs: BlobStore) -> None:
+    transform = make('{"id": orderId, "state": note, "document": document}', step="noted")
+    given = message(document=await blobs.put(b"12345"))
+    assert not transform.is_sync
+    assert transform.apply_now(given) is None
+    made = await transform.apply(given)
+    assert (made["state"], made["document"]) == ("order-placed shop 5", base64.b64encode(b"12345").decode())
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("step", "gift", "said"),
+    [
+        ("broken", False, "the step broken failed: KeyError: 'no such field'"),
+        ("odd", False, "the step odd gave str, not a payload"),
+        ("odd", True, "a step gave what JSON cannot say: "),
+    ],
+)
+async def test_a_step_that_breaks_makes_poison(make: Make, step: str, gift: bool, said: str) -> None:
+    with pytest.raises(Poison) as raised:
+        await make("$", step=step).apply(message(gift=gift))
+    assert said in raised.value.reason
+
+
+@pytest.mark.usefixtures("installed")
+async def test_a_step_says_itself_when_it_is_not_the_message_s_fault(make: Make) -> None:
+    with pytest.raises(Unavailable, match="no room"):
+        await make("$", step="away").apply(message())
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_step_that_cannot_be_loaded_says_why(make: Make) -> None:
+    with pytest.raises(InvalidTransform, match="the step gone cannot be loaded: No module named 'no_such_module'"):
+        make(step="gone")
+
+
+@pytest.mark.usefixtures("installed")
+def test_the_hash_changes_with_whatever_decides_the_result(make: Make, orders: Integration, blobs: BlobStore) -> None:
+    one = make('{"id": orderId, "state": $value("state", status)}')
+    assert one.hash == hashlib.sha256(one.text.encode()).hexdigest()[:16]
+    assert json.loads(one.text)["values"] == {"state": {"open": "NEW", "paid": "READY", "sent": "GONE"}}
+    assert json.loads(make(step="noted").text)["steps"][0]["version"].endswith(":noted@1.2")
+    assert one.hash != make('{"id": orderId,  "state": $value("state", status)}').hash
+    other = orders.model_copy(update={"values": {"state": {**orders.values["state"], "lost": "LOST"}}})
+    flows = [Transform(spec, "order-placed", catalog_for(spec), blobs) for spec in (orders, other)]
+    assert flows[0].hash != flows[1].hash
+    unused = [Transform(spec, "order-returned", catalog_for(spec), blobs) for spec in (orders, other)]
+    assert unused[0].hash == unused[1].hash
+
+
+def test_a_table_says_what_it_does_not_have() -> None:
+    tables = ValueTables({"state": {"open": "NEW"}})
+    assert tables.value("state", "open") == "NEW"
+    assert tables.key("state", "NEW") == "open"
+    with pytest.raises(Unmapped, match="value table state has nothing for 'open'; it knows NEW"):
+        tables.key("state", "open")
+    with pytest.raises(Unmapped, match="there is no value table 'x'; there are state"):
+        tables.value("x", "open")
+    with pytest.raises(Unmapped, match="nothing for 1"):
+        tables.value("state", 1)
