@@ -87,7 +87,8 @@ class Program:
         Raises:
             BrokerError: Kafka refuses the settings.
         """
-        tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster_id, "-c", str(data.properties)]
+        name = f"--cluster-id={cluster_id}"  # one word: an id may begin with a dash
+        tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", name, "-c", str(data.properties)]
         base = [f"-XX:SharedArchiveFile={self.base_archive}"] if self.base_archive else []
         logging = f"-Djava.util.logging.config.file={data.logging}"
         command = [str(self.java.program), *base, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", logging, *tool]
