@@ -37,7 +37,7 @@ def without_plan_files(directory: Path) -> Path:
         part.pop("examples")
     spec["systems"]["plan-manager"]["throttle"] = {"concurrency": 16}
     file = directory / "integration.yaml"
-    file.write_text(yaml.safe_dump(spec))
+    file.write_text(yaml.safe_dump(spec, sort_keys=False))
     return file
 
 

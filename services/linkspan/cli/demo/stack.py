@@ -140,11 +140,8 @@ def stop_earlier(directory: Path) -> int:
         remembered: Mapping[str, tuple[int, float]] = json.loads(pid_file(directory).read_text())
     except FileNotFoundError:
         return 0
-    found = [
-        psutil.Process(pid)
-        for pid, born in reversed(remembered.values())
-        if psutil.pid_exists(pid) and _born(pid) == born
-    ]
+    known = list(remembered.values())[::-1]
+    found = [psutil.Process(pid) for pid, born in known if psutil.pid_exists(pid) and _born(pid) == born]
     for process in found:
         end(process)
     pid_file(directory).unlink(missing_ok=True)
