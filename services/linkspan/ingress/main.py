@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import socket
@@ -146,4 +147,7 @@ def ingress(
     """
     settings = read_settings(IngressSettings)
     configure_logs("ingress", settings.log_level)
+    if settings.log_level.lower() != "debug":
+        # Without Kafka it writes some lines a second; what matters of them, the appender says once.
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     uvloop.run(run(file, host or settings.linkspan_host, port, settings, lambda at: typer.echo(f"ready {at}")))

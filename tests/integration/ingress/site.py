@@ -21,7 +21,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from linkspan.kernel.codec import Decoder
 from linkspan.kernel.spec_file import catalog_for, load_integration
 
-PARTITIONS = 4
+PARTITIONS = 2
 SPEC = """
 integration: {name}
 schemas: schemas

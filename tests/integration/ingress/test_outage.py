@@ -89,6 +89,8 @@ async def test_what_is_under_way_is_finished_before_the_process_ends(
     site = Site(tmp_path / "site", own_broker().bootstrap)
     async with replica(site) as one, aiohttp.ClientSession(one.url) as client:
         acknowledged: list[str] = []
+        async with client.post("/v1/messages", json=order()) as answer:
+            assert answer.status == 202  # new topics have their leaders now
 
         async def send() -> None:
             while True:
