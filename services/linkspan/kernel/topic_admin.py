@@ -59,13 +59,14 @@ async def check_topics(
         wanted = [_with_copies(spec, copies) for spec in all_topics(integration)]
         existing = await _described(client)
         missing = [spec for spec in wanted if spec.name not in existing]
-        if create and missing:
-            await _create(client, missing, copies)
-        there = [spec for spec in wanted if spec.name in existing]
+        created = await _create(client, missing, copies) if create and missing else []
+        if len(created) < len(missing) and create:
+            existing = await _described(client)  # somebody made one meanwhile, perhaps otherwise
+        there = [spec for spec in wanted if spec.name in existing and spec.name not in created]
         configs = await _configs(client, there)
         found = [line for spec in there for line in _compare(spec, copies, existing[spec.name], configs[spec.name])]
         absent = [] if create else [f"{spec.name}: is missing" for spec in missing]
-        return TopicReport(tuple(spec.name for spec in missing) if create else (), (*absent, *found))
+        return TopicReport(tuple(created), (*absent, *found))
 
 
 @asynccontextmanager
@@ -93,17 +94,19 @@ async def _described(client: AIOKafkaAdminClient) -> dict[str, Any]:
     return {topic["topic"]: topic for topic in topics if topic["error_code"] == 0}
 
 
-async def _create(client: AIOKafkaAdminClient, specs: list[TopicSpec], copies: int) -> None:
+async def _create(client: AIOKafkaAdminClient, specs: list[TopicSpec], copies: int) -> list[str]:
+    """Names of those that it made; one that exists already is left as it is."""
     made = [NewTopic(spec.name, spec.partitions, copies, topic_configs=dict(spec.config)) for spec in specs]
     answer = await client.create_topics(made, timeout_ms=CREATION * 1000)
     refused = [
         f"{name}: {message}"
         for name, code, message in answer.topic_errors
-        if code not in (0, TopicAlreadyExistsError.errno)  # another replica was faster
+        if code not in (0, TopicAlreadyExistsError.errno)
     ]
     if refused:
         raise KafkaAway("\n".join(f"Kafka refuses to create the topic {line}" for line in refused))
     await _until_led(client, {spec.name for spec in specs})
+    return [name for name, code, _ in answer.topic_errors if code == 0]
 
 
 async def _until_led(client: AIOKafkaAdminClient, names: set[str]) -> None:
