@@ -36,7 +36,7 @@ def _flow_faults(base: str, flow: Flow, message: dict[str, Schema]) -> Iterator[
             yield Fault(f"{base}.key", error)
     for field, deliver in (("deliver", flow.deliver), ("refusal", flow.refusal)):
         for name in _PLACEHOLDER.findall(deliver.path) if deliver else ():
-            if not any(_is_text(_at(message[part], name.split("."))) for part in ("payload", "header")):
+            if not any(_is_text(_at(message[part], [name])) for part in ("payload", "header")):
                 there = ", ".join([*_names(message["payload"]), *_names(message["header"])])
                 yield Fault(f"{base}.{field}.path", f"{{{name}}} is no field of {flow.type}; there are {there}")
 
