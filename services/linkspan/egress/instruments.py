@@ -10,7 +10,7 @@ from opentelemetry.trace import SpanKind
 from linkspan.egress.partition.lanes import Message
 from linkspan.egress.partition.state import Record
 from linkspan.egress.prepare import Prepared
-from linkspan.egress.record.outcome import Facts
+from linkspan.egress.record.outcome import Event
 from linkspan.kernel.errors import DeliveryError, FailureClass
 from linkspan.kernel.telemetry import metrics, traces
 from linkspan.kernel.telemetry.logs import trace_id
@@ -71,7 +71,7 @@ class Instruments:
             self._told_waiting = now
             log.warning("delivery waits", flow=self.flow, destination=self._destination, reason=reason)
 
-    def decided(self, effect: Record, facts: Facts, partition: int) -> None:
+    def decided(self, effect: Record, facts: Event, partition: int) -> None:
         """A dead letter is told with everything that finds it again."""
         if effect.kind in ("dead_lettered", "expired"):
             log.warning(

@@ -18,6 +18,7 @@ from linkspan import __version__
 from linkspan.egress.flow import FlowService
 from linkspan.egress.health import destination_check, queue_check
 from linkspan.egress.own.clients import KafkaClients
+from linkspan.egress.own.quiet import quieten_kafka_clients
 from linkspan.egress.record.recorder import discarded
 from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.config import Settings, read_settings
@@ -126,5 +127,6 @@ def egress(
     """Delivers events to their destinations and records the outcome of each."""
     settings: Settings = read_settings()
     configure_logs("egress", settings.log_level)
+    quieten_kafka_clients()
     told = lambda address: typer.echo(f"ready {address}")  # noqa: E731
     _run_until_stopped(run(file, host or settings.linkspan_host, port, settings, tuple(flow or ()), told))

@@ -10,7 +10,7 @@ from opentelemetry.trace import SpanKind
 
 from linkspan.egress.deliver.adapter import Delivery
 from linkspan.egress.partition.lanes import Message
-from linkspan.egress.record.outcome import Facts
+from linkspan.egress.record.outcome import Event
 from linkspan.egress.transform.transform import Transform
 from linkspan.kernel.codec import Datum, Decoder
 from linkspan.kernel.json_form import JsonForm
@@ -47,33 +47,40 @@ class Preparation:
         self._form = JsonForm(newest.definition, "")
         self._transform, self._tracing = transform, tracing
 
-    def now(self, record: Any) -> Prepared | None:
+    def now(self, event: Event) -> Prepared | None:
         """None where the transform has to wait for something: then ``later``. Raises Poison."""
         if not self._transform.is_sync:
             return None
-        with self._consumed(record) as consumed:
-            datum, message = self._decode(record)
-            with self._tracing.span("transform", consumed.traceparent, SpanKind.INTERNAL):
-                payload = self._transform.apply_now(message)
-            return None if payload is None else self._prepared(consumed, datum, message, payload)
+        parent = traces.valid(event.traceparent)
+        if parent is not None and parent[-1] not in "13579bdf":
+            return self._now(event, parent)
+        with (
+            self._consumed(event, parent) as consumed,
+            self._tracing.span("transform", consumed.traceparent, SpanKind.INTERNAL),
+        ):
+            return self._now(event, consumed.traceparent)
 
-    async def later(self, record: Any) -> Prepared:
+    def _now(self, event: Event, consumed: str) -> Prepared | None:
+        datum, message = self._decode(event)
+        payload = self._transform.apply_now(message)
+        return None if payload is None else self._prepared(consumed, datum, message, payload)
+
+    async def later(self, event: Event) -> Prepared:
         """Raises Poison, and what a step raises."""
-        with self._consumed(record) as consumed:
-            datum, message = self._decode(record)
+        with self._consumed(event, traces.valid(event.traceparent)) as consumed:
+            datum, message = self._decode(event)
             with self._tracing.span("transform", consumed.traceparent, SpanKind.INTERNAL):
                 payload = await self._transform.apply(message)
-            return self._prepared(consumed, datum, message, payload)
+            return self._prepared(consumed.traceparent, datum, message, payload)
 
-    def _consumed(self, record: Any) -> AbstractContextManager[Traced]:
-        parent = traces.valid(Facts.of(record).traceparent)
-        return self._tracing.span("consume", parent, SpanKind.CONSUMER, {traces.OFFSET: record.offset})
+    def _consumed(self, event: Event, parent: str | None) -> AbstractContextManager[Traced]:
+        return self._tracing.span("consume", parent, SpanKind.CONSUMER, {traces.OFFSET: event.offset})
 
-    def _decode(self, record: Any) -> tuple[Datum, dict[str, Any]]:
-        datum = self._decoder.decode(record.value)[1]
+    def _decode(self, event: Event) -> tuple[Datum, dict[str, Any]]:
+        datum = self._decoder.decode(event.value)[1]
         return datum, self._form.json(datum)
 
-    def _prepared(self, consumed: Traced, datum: Datum, message: dict[str, Any], payload: dict[str, Any]) -> Prepared:
+    def _prepared(self, traceparent: str, datum: Datum, message: dict[str, Any], payload: dict[str, Any]) -> Prepared:
         ttl = datum["metadata"]["ttl"]
         metadata = {name: value for name, value in message["metadata"].items() if name != "defaulted"}
         if ttl is None:
@@ -85,7 +92,7 @@ class Preparation:
             message["header"] | message["payload"],
             ttl,
             None if ttl is None else datum["header"]["timestamp"] / 1e6 + ttl,
-            consumed.traceparent,
+            traceparent,
         )
 
     @staticmethod

@@ -130,11 +130,12 @@ class Bridge:
             consumer.assign(partitions)
             ends = await consumer.end_offsets(partitions)
             await consumer.seek_to_beginning()
-            found = []
+            found: list[dict[str, Any]] = []
             for partition, end in ends.items():
                 while await consumer.position(partition) < end:
-                    for record in (await consumer.getmany(partition, timeout_ms=500)).get(partition, []):
-                        found.append(self.outcomes_codec.decode(record.value) | {"partition": partition.partition})
+                    records = (await consumer.getmany(partition, timeout_ms=500)).get(partition, [])
+                    where = {"partition": partition.partition}
+                    found += [self.outcomes_codec.decode(record.value) | where for record in records]
             return found
         finally:
             await consumer.stop()
@@ -177,7 +178,8 @@ class Bridge:
 class EgressProcess:
     """``linkspan egress`` as a process of its own."""
 
-    def __init__(self, bridge: Bridge, arguments: tuple[str, ...], environ: dict[str, str]) -> None:
+    def __init__(self, bridge: Bridge, arguments: tuple[str, ...], environ: dict[str, str], port: int = 0) -> None:
+        self.port = port
         self._bridge, self._arguments, self._environ = bridge, arguments, environ
         self.address = ""
         self.log: list[str] = []
@@ -194,7 +196,7 @@ class EgressProcess:
             "import typer; from linkspan.egress.main import egress; typer.run(egress)",
             str(self._bridge.path),
             "--port",
-            "0",
+            str(self.port),
             *self._arguments,
             env=environ | self._environ,
             stdout=asyncio.subprocess.PIPE,

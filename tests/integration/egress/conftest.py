@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.integration.egress.bridge import Bridge, write_integration
 from tests.integration.egress.destinations import QueueDestination, RestDestination
 from tests.kafka_fixture import Kafka

@@ -31,6 +31,12 @@ class Got:
         return self.body["payload"]["orderId"], self.body["payload"]["line"]
 
 
+async def until(done: Callable[[], bool], seconds: float = 30) -> None:
+    async with asyncio.timeout(seconds):
+        while not done():  # noqa: ASYNC110 - whatever a test waits for
+            await asyncio.sleep(0.01)
+
+
 #: What to answer: an HTTP status (also for a frame), or "silence", "cut", "late", "twice".
 Reply = int | str
 Decide = Callable[[Got], Reply]

@@ -39,6 +39,11 @@ class FlowMember(ConsumerRebalanceListener):  # type: ignore[misc]
         """None while this member is in its group and Kafka answers."""
         return self._trouble
 
+    @property
+    def partitions(self) -> list[int]:
+        """Those that are delivered from here."""
+        return sorted(partition for partition, owner in self._owners.items() if owner.active)
+
     async def run(self) -> None:
         wait = 0.5
         while True:

@@ -20,7 +20,7 @@ from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.egress.partition.state import PartitionState, Record
 from linkspan.egress.partition.window import WindowLimits
 from linkspan.egress.pipeline import Pipeline
-from linkspan.egress.record.outcome import Facts, OutcomeWriter
+from linkspan.egress.record.outcome import Event, OutcomeWriter
 from linkspan.egress.record.recorder import AppendFailed, Recorder
 from linkspan.kernel.topics import FlowTopics
 
@@ -136,7 +136,7 @@ class PartitionOwner:
             return
         records = found.get(self._events)
         if records:
-            self.state.fetched([(record.offset, record.key, record) for record in records])
+            self.state.fetched([(record.offset, record.key, Event.of(record)) for record in records])
             self._count(self.state.unfinished)
             self._flow.pipeline.wake()
 
@@ -144,7 +144,7 @@ class PartitionOwner:
         """Of a state that is no longer ours: lost, as its read-back will find what was recorded."""
         if self._recorder is None:
             return
-        facts = Facts.of(effect.message.record)
+        facts: Event = effect.message.record
         value, headers = self._flow.writer.write(effect, facts, sent_at)
         self._flow.instruments.decided(effect, facts, self.partition)
         self._recorder.append(facts.key, value, headers, effect)
@@ -153,7 +153,7 @@ class PartitionOwner:
         instruments = self._flow.instruments
         for outcome_offset, effect in enumerate(effects, first):
             self.state.outcome_acked(effect.message, effect.kind, outcome_offset)
-            instruments.recorded(effect, Facts.of(effect.message.record).accepted_at)
+            instruments.recorded(effect, effect.message.record.accepted_at)
         instruments.batch(len(effects), self.partition)
         self._count(self.state.unfinished)
         self._room.set()

@@ -15,9 +15,11 @@ _REASON = 1_000
 RecordHeaders = list[tuple[str, bytes]]
 
 
-class Facts(msgspec.Struct):
-    """What the event's record headers say. ``accepted_at``: microseconds since 1970."""
+class Event(msgspec.Struct):
+    """A fetched event and what its record headers say. ``accepted_at``: microseconds since 1970."""
 
+    offset: int
+    value: bytes | None
     message_id: str | None
     correlation_id: str | None
     digest: bytes | None
@@ -26,11 +28,13 @@ class Facts(msgspec.Struct):
     key: bytes | None
 
     @classmethod
-    def of(cls, record: Any) -> Facts:
+    def of(cls, record: Any) -> Event:
         """From a ``ConsumerRecord``; nothing in it is trusted to be there."""
         found = dict(record.headers)
         accepted = found.get(Headers.ACCEPTED_AT, b"")
         return cls(
+            record.offset,
+            record.value,
             _text(found.get(Headers.MESSAGE_ID)),
             _text(found.get(Headers.CORRELATION_ID)),
             found.get(Headers.DIGEST),
@@ -52,7 +56,7 @@ class OutcomeWriter:
         self._destination = destination
         self._transform = transform
 
-    def write(self, effect: Record, facts: Facts, sent_at: int | None) -> tuple[bytes, RecordHeaders]:
+    def write(self, effect: Record, facts: Event, sent_at: int | None) -> tuple[bytes, RecordHeaders]:
         """The record's value and headers; ``sent_at`` is when the deciding attempt began, microseconds."""
         message, error = effect.message, effect.error
         offset = message.offset

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from tests.integration.egress.destinations import QueueDestination, RestDestination, until
 
 from linkspan.egress.deliver.adapter import Adapter, Delivery
 from linkspan.egress.deliver.rest import RestAdapter
@@ -15,7 +16,6 @@ from linkspan.egress.deliver.websocket import WebSocketAdapter
 from linkspan.egress.partition.answer import Unanswered
 from linkspan.kernel.errors import DeliveryError, Rejected, Transient, Unavailable
 from linkspan.kernel.spec import Deliver, System
-from tests.integration.egress.destinations import QueueDestination, RestDestination
 
 Destination = RestDestination | QueueDestination
 KINDS: dict[str, tuple[Callable[[], Destination], Callable[..., Adapter]]] = {
@@ -68,9 +68,7 @@ class Harness:
             await self.connected()
 
     async def connected(self) -> None:
-        async with asyncio.timeout(10):
-            while not self.adapter.capacity():
-                await asyncio.sleep(0.01)
+        await until(lambda: self.adapter.capacity() > 0)
 
     def submit(self, *deliveries: Delivery) -> None:
         for one in deliveries:
@@ -216,9 +214,7 @@ async def test_closing_answers_everything_that_is_under_way(harness: Harness) ->
     harness.timeout = 20.0
     await harness.open()
     harness.submit(*(delivery(number) for number in range(4)))
-    async with asyncio.timeout(5):
-        while len(harness.destination.got) < 4:
-            await asyncio.sleep(0.01)
+    await until(lambda: len(harness.destination.got) == 4)
     await harness.adapter.close()
     assert [type(error) for error in await harness.wait(4)] == [Unanswered] * 4
 
