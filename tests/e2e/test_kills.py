@@ -28,8 +28,8 @@ def without_plan_files(directory: Path) -> Path:
         {
             "jsonata": """{
               "id": metadata.identifier, "planId": planId, "type": $value("plan-type", metadata.category),
-              "attributes": {"name": metadata.title}, "dimensions": {"format": "DXF"}, "materials": [],
-              "partial": false, "reasons": []
+              "attributes": {"name": metadata.title}, "materials": [], "partial": false, "reasons": [],
+              "dimensions": {"format": "DXF", "schema": "AC1027", "unitConfidence": "unknown", "counts": {}}
             }"""
         }
     ]

@@ -15,7 +15,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from linkspan.kernel.errors import LinkspanError, UserMistake
+from linkspan.kernel.errors import LinkspanError, Unavailable, UserMistake
 
 #: Content above this many bytes leaves the event (issue: "content over 256 KiB").
 CLAIM_CHECK_BYTES = 256 * 1024
@@ -40,12 +40,14 @@ class BlobStore:
         return {"address": address, "digest": digest, "size": len(content), "mediaType": media_type}
 
     async def get(self, reference: Reference) -> bytes:
-        """The content; raises BlobMissing where it is gone or was altered."""
+        """The content; raises BlobMissing where it is gone or was altered, Unavailable where the store is away."""
         try:
             answer = await obstore.get_async(self._store, reference["address"])
             content = bytes(await answer.bytes_async())
-        except (BaseError, FileNotFoundError) as error:
-            raise BlobMissing(f"blob {reference['address']} cannot be read: {error}") from error
+        except FileNotFoundError as error:
+            raise BlobMissing(f"blob {reference['address']} is not in the store") from error
+        except (BaseError, OSError) as error:
+            raise Unavailable(f"blob {reference['address']} cannot be read: {error}") from error
         if hashlib.sha256(content).hexdigest() != reference["digest"]:
             raise BlobMissing(f"blob {reference['address']} is not what its digest says")
         return content
