@@ -15,6 +15,7 @@ from typing import Any
 
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 
+from linkspan.kernel.avro_writer import Write, compiled
 from linkspan.kernel.errors import Poison
 from linkspan.kernel.schemas import COMMON, Schema, SchemaCatalog, schema_fingerprint
 
@@ -38,20 +39,19 @@ class EventEncoder:
     def __init__(self, catalog: SchemaCatalog, integration: str, type_name: str) -> None:
         self.schema = catalog.events(integration, type_name)[-1]
         self._prefix = MARKER + self.schema.fingerprint
-        self._header = _writable(catalog.latest(COMMON, "Header").definition)
-        self._payload = _writable(catalog.latest(integration, type_name).definition)
-        self._metadata = _writable(catalog.latest(COMMON, "Metadata").definition)
+        self._header = _writer(catalog.latest(COMMON, "Header").definition)
+        self._payload = _writer(catalog.latest(integration, type_name).definition)
+        self._metadata = _writer(catalog.latest(COMMON, "Metadata").definition)
 
     def encode(self, datum: Datum) -> Encoded:
         """``datum`` must fit the schema (see ``kernel.json_form``)."""
-        out = io.BytesIO()
-        out.write(self._prefix)
-        schemaless_writer(out, self._header, datum["header"])
-        start = out.tell()
-        schemaless_writer(out, self._payload, datum["payload"])
-        end = out.tell()
-        schemaless_writer(out, self._metadata, datum["metadata"])
-        value = out.getvalue()
+        out = bytearray(self._prefix)
+        self._header(out, datum["header"])
+        start = len(out)
+        self._payload(out, datum["payload"])
+        end = len(out)
+        self._metadata(out, datum["metadata"])
+        value = bytes(out)
         return Encoded(value, hashlib.blake2b(value[start:end], digest_size=8).digest())
 
 
@@ -109,6 +109,21 @@ class OutcomeCodec:
 
     def decode(self, value: bytes | None) -> Datum:
         return self._decoder.decode(value)[1]
+
+
+def _writer(definition: Schema) -> Write:
+    """Compiled, or fastavro's where the schema cannot be."""
+    made = compiled(definition)
+    if made is not None:
+        return made
+    schema = _writable(definition)
+
+    def write(out: bytearray, value: Any) -> None:
+        body = io.BytesIO()
+        schemaless_writer(body, schema, value)
+        out += body.getvalue()
+
+    return write
 
 
 def _writable(definition: Schema) -> Any:
