@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +41,7 @@ class Pipeline:
         self._recent = Recent()
         self._replica = replica.encode()
         self._sequence = itertools.count(1)
+        self._debug = log.is_enabled_for(logging.DEBUG)
 
     async def take(
         self, raw: bytes, origin: Origin, traceparent: str, announce: Announce | None = None
@@ -103,14 +105,15 @@ class Pipeline:
             flow.name, partition, Record(key, event.value, headers, message.received // 1000, settled)
         )
         self._recent.add(acceptance)
-        log.debug(
-            "message taken",
-            messageId=message_id,
-            correlationId=acceptance.correlation_id,
-            traceId=trace_id(traced),
-            flow=flow.name,
-            partition=partition,
-        )
+        if self._debug:
+            log.debug(
+                "message taken",
+                messageId=message_id,
+                correlationId=acceptance.correlation_id,
+                traceId=trace_id(traced),
+                flow=flow.name,
+                partition=partition,
+            )
         return acceptance, False
 
     def _headers(self, message: Message, event: Encoded, traceparent: str) -> list[tuple[str, bytes]]:

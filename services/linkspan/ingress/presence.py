@@ -13,8 +13,9 @@ from typing import Any
 
 from linkspan.kernel.schemas import Schema
 
-#: A field that equals its default: its dotted path, and whether the default is null, which stands for nothing said.
-Unsure = tuple[str, bool]
+#: A field that equals its default: its dotted path, its name as JSON has it, and whether the default is null, which
+#: stands for nothing said.
+Unsure = tuple[str, bytes, bool]
 Count = Callable[[Any, str, list[Unsure]], int]
 _NONE = object()
 
@@ -42,7 +43,7 @@ def counter(schema: Any) -> Count | None:
 def _record(schema: Schema) -> Count:
     plain = sum("default" not in item and counter(item["type"]) is None for item in schema["fields"])
     others = [
-        (item["name"], item.get("default", _NONE), counter(item["type"]))
+        (item["name"], item.get("default", _NONE), counter(item["type"]), b'"%b"' % item["name"].encode())
         for item in schema["fields"]
         if "default" in item or counter(item["type"])
     ]
@@ -51,10 +52,10 @@ def _record(schema: Schema) -> Count:
         if not isinstance(datum, dict):
             return 0
         found = plain
-        for name, default, inner in others:
+        for name, default, inner, quoted in others:
             value = datum[name]
             if value == default:
-                absent.append((f"{path}.{name}", value is None))
+                absent.append((f"{path}.{name}", quoted, value is None))
             else:
                 found += 1 + (inner(value, f"{path}.{name}", absent) if inner else 0)
         return found
@@ -89,15 +90,11 @@ def settled(raw: bytes, names: int, unsure: list[Unsure]) -> list[str] | None:
     """
     found = raw.count(b'":')
     if found != names:
-        certain = [field for field in unsure if _is_written_nowhere(field, raw)]
+        certain = [field for field in unsure if field[1] not in raw]
         if found != names + len(unsure) - len(certain):
             return None
         unsure = certain
-    return [path for path, is_null in unsure if not is_null]
-
-
-def _is_written_nowhere(field: Unsure, raw: bytes) -> bool:
-    return b'"%b"' % field[0].rpartition(".")[2].encode() not in raw
+    return [path for path, _, is_null in unsure if not is_null]
 
 
 def left_out(schema: Any, sent: Any, path: str) -> Iterator[str]:

@@ -178,6 +178,10 @@ class Validator:
 
 _HEADER_NAMES = ("messageId", "timestamp", "source", "destination", "messageType", "version")
 _METADATA_NAMES = ("correlationId", "priority", "retryCount")
+_MAYBE: tuple[tuple[str, Unsure], ...] = (
+    ("ttl", ("metadata.ttl", b'"ttl"', True)),
+    ("defaulted", ("metadata.defaulted", b'"defaulted"', True)),
+)
 
 
 def _complete_header(header: Json, flow: FlowIntake, now: int, filled: list[str]) -> tuple[Json, int]:
@@ -227,11 +231,11 @@ def _complete_metadata(
     if (metadata["ttl"] or 0) < 0 or (metadata["retryCount"] or 0) < 0:
         raise _Doubtful
     names = 1
-    for name in ("ttl", "defaulted"):
+    for name, field in _MAYBE:
         if metadata[name]:
             names += 1
         else:
-            unsure.append((f"metadata.{name}", True))
+            unsure.append(field)
     for name in _METADATA_NAMES:
         if metadata[name] is None:
             filled.append(f"metadata.{name}")

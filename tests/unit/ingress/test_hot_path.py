@@ -1,0 +1,113 @@
+"""The parts that were written for speed do exactly what the slow ones do."""
+
+import io
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from aiokafka.partitioner import murmur2
+from fastavro import parse_schema, schemaless_writer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from linkspan.ingress.presence import Unsure, counter, left_out, settled
+from linkspan.kernel.avro_writer import compiled
+from linkspan.kernel.topics import partition_of
+
+BLOB = {
+    "type": "record",
+    "name": "BlobReference",
+    "fields": [
+        {"name": "address", "type": "string"},
+        {"name": "mediaType", "type": ["null", "string"], "default": None},
+    ],
+}
+LINK = {"type": "record", "name": "Link", "fields": [{"name": "kind", "type": "string", "default": "part"}]}
+FIELDS: list[tuple[str, Any, Any, st.SearchStrategy[Any]]] = [
+    ("text", "string", None, st.text()),
+    ("flag", "boolean", None, st.booleans()),
+    ("small", "int", None, st.integers(-(2**31), 2**31 - 1)),
+    ("large", "long", None, st.integers(-(2**63), 2**63 - 1)),
+    ("ratio", "double", None, st.floats(allow_nan=False) | st.integers(-1000, 1000)),
+    ("single", "float", None, st.floats(width=32, allow_nan=False)),
+    ("kind", {"type": "enum", "name": "Kind", "symbols": ["a", "b"]}, None, st.sampled_from("ab")),
+    ("content", ["null", "bytes", BLOB], None, st.none() | st.binary() | st.fixed_dictionaries({"address": st.text()})),
+    ("links", {"type": "array", "items": LINK}, None, st.lists(st.fixed_dictionaries({"kind": st.text()}))),
+    (
+        "more",
+        {"type": "map", "values": ["long", "string"]},
+        None,
+        st.dictionaries(st.text(), st.integers(0, 9) | st.text()),
+    ),
+    (
+        "at",
+        {"type": "long", "logicalType": "timestamp-micros"},
+        None,
+        st.datetimes(min_value=datetime(1600, 1, 1), timezones=st.just(UTC)) | st.integers(0, 2**50),  # noqa: DTZ001
+    ),
+]
+SCHEMA = {"type": "record", "name": "All", "fields": [{"name": name, "type": kind} for name, kind, _, _ in FIELDS]}
+
+
+@given(st.fixed_dictionaries({name: values for name, _, _, values in FIELDS}))
+def test_the_compiled_writer_writes_what_fastavro_writes(datum: dict[str, Any]) -> None:
+    write = compiled(SCHEMA)
+    assert write
+    found, wanted = bytearray(), io.BytesIO()
+    write(found, datum)
+    schemaless_writer(wanted, parse_schema(SCHEMA, _force=True), datum)
+    assert bytes(found) == wanted.getvalue()
+
+
+def test_a_union_of_two_records_is_left_to_fastavro() -> None:
+    fields = [{"name": "either", "type": [BLOB, LINK]}]
+    assert compiled({"type": "record", "name": "Two", "fields": fields}) is None
+
+
+@given(st.binary(max_size=80), st.integers(1, 64))
+def test_a_key_goes_where_kafkas_own_partitioner_sends_it(key: bytes, partitions: int) -> None:
+    assert partition_of(key, partitions) == (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+PRESENCE = {
+    "type": "record",
+    "name": "Presence",
+    "fields": [
+        {"name": "always", "type": "string"},
+        {"name": "note", "type": "string", "default": "none"},
+        {"name": "nothing", "type": ["null", "string"], "default": None},
+        {"name": "links", "type": {"type": "array", "items": LINK}, "default": []},
+    ],
+}
+DEFAULTS = {"note": "none", "nothing": None, "links": []}
+
+
+@given(
+    st.fixed_dictionaries(
+        {"always": st.text()},
+        optional={
+            "note": st.sampled_from(["none", 'x":', "other"]),
+            "nothing": st.none() | st.just("note"),
+            "links": st.lists(st.sampled_from([{}, {"kind": "part"}, {"kind": "of"}]), max_size=3),
+        },
+    ),
+    st.sampled_from([(",", ":"), (", ", ": "), (",", " : ")]),
+)
+def test_counting_names_says_what_was_left_out_or_that_it_cannot_tell(
+    sent: dict[str, Any], separators: tuple[str, str]
+) -> None:
+    raw = json.dumps(sent, separators=separators).encode()
+    datum = DEFAULTS | sent
+    datum["links"] = [{"kind": "part"} | link for link in datum["links"]]
+    unsure: list[Unsure] = []
+    count = counter(PRESENCE)
+    assert count
+    names = count(datum, "p", unsure)
+    found = settled(raw, names, unsure)
+    assert found is None or sorted(found) == sorted(left_out(PRESENCE, sent, "p"))
+
+
+@pytest.mark.parametrize("schema", ["string", {"type": "array", "items": "int"}])
+def test_what_has_no_names_is_not_counted(schema: Any) -> None:
+    assert counter(schema) is None
