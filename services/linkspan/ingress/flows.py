@@ -14,12 +14,12 @@ from linkspan.kernel.faults import is_blob_reference
 from linkspan.kernel.json_form import struct_type
 from linkspan.kernel.schemas import Schema, SchemaCatalog
 from linkspan.kernel.spec import Flow, Integration
-from linkspan.kernel.topics import FlowTopics
+from linkspan.kernel.topics import FlowTopics, Headers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FlowIntake:
-    """``content``: paths inside the payload whose content may leave the event; ``schema``: version of its schema."""
+    """``content``: paths inside the payload whose content may leave the event; ``headers`` are every record's."""
 
     name: str
     spec: Flow
@@ -28,7 +28,7 @@ class FlowIntake:
     decoder: msgspec.json.Decoder[Any]
     count: Count | None
     encoder: EventEncoder
-    schema: str
+    headers: tuple[tuple[str, bytes], ...]
     content: tuple[tuple[str, ...], ...]
 
 
@@ -48,7 +48,10 @@ def _intake(integration: str, name: str, flow: Flow, catalog: SchemaCatalog) -> 
         decoder=msgspec.json.Decoder(struct_type(payload)),
         count=counter(payload),
         encoder=encoder,
-        schema=".".join(str(version) for version in encoder.schema.versions),
+        headers=(
+            (Headers.TYPE, flow.type.encode()),
+            (Headers.SCHEMA, ".".join(str(version) for version in encoder.schema.versions).encode()),
+        ),
         content=tuple(_content(payload, ())),
     )
 

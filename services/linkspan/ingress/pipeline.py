@@ -39,7 +39,7 @@ class Pipeline:
     ) -> None:
         self._validate, self._blobs, self._appender, self._tracing = validator.validate, blobs, appender, tracing
         self._recent = Recent()
-        self._replica = replica.encode()
+        self._accepted_by = (Headers.ACCEPTED_BY, replica.encode())
         self._sequence = itertools.count(1)
         self._debug = log.is_enabled_for(logging.DEBUG)
 
@@ -121,13 +121,12 @@ class Pipeline:
         return [
             (Headers.MESSAGE_ID, message.header["messageId"].encode()),
             (Headers.CORRELATION_ID, metadata["correlationId"].encode()),
-            (Headers.TYPE, message.flow.spec.type.encode()),
             (Headers.TRACEPARENT, traceparent.encode()),
-            (Headers.SCHEMA, message.flow.schema.encode()),
+            *message.flow.headers,
             (Headers.DIGEST, event.digest),
             (Headers.PRIORITY, metadata["priority"].encode()),
             (Headers.ACCEPTED_AT, b"%d" % message.received),
-            (Headers.ACCEPTED_BY, self._replica),
+            self._accepted_by,
             (Headers.ACCEPTED_SEQ, b"%d" % next(self._sequence)),
         ]
 

@@ -21,7 +21,7 @@ class Acceptance:
         self.flow, self.message_id, self.correlation_id, self.digest = flow, message_id, correlation_id, digest
         self.acked = False
         self.error: LinkspanError | None = None
-        self._waiting: list[Callable[[], None]] = []
+        self._waiting: list[Callable[[], None]] | None = None
 
     @property
     def is_settled(self) -> bool:
@@ -29,14 +29,16 @@ class Acceptance:
 
     def settle(self, error: LinkspanError | None) -> None:
         self.acked, self.error = error is None, error
-        waiting, self._waiting = self._waiting, []
-        for call in waiting:
+        waiting, self._waiting = self._waiting, None
+        for call in waiting or ():
             call()
 
     def when_settled(self, call: Callable[[], None]) -> None:
         """Calls once: now, or at the acknowledgement or failure."""
         if self.is_settled:
             call()
+        elif self._waiting is None:
+            self._waiting = [call]
         else:
             self._waiting.append(call)
 
@@ -44,7 +46,7 @@ class Acceptance:
         """Raises what the append failed with."""
         if not self.is_settled:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(lambda: None if future.done() else future.set_result(None))
+            self.when_settled(lambda: None if future.done() else future.set_result(None))
             await future
         if self.error is not None:
             raise self.error.with_traceback(None)  # shared by all that failed with it

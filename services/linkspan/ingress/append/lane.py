@@ -17,7 +17,7 @@ from linkspan.kernel.telemetry.metrics import ACCEPTED, APPEND_SECONDS
 LINGER = 0.001
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Record:
     """``settled`` is called once: with None at Kafka's acknowledgement, else with the reason."""
 
