@@ -86,6 +86,8 @@ class Leadership(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _close(self, partitions: list[TopicPartition]) -> None:
         tasks = [task for partition in partitions if (task := self._held.pop(partition, None))]
+        if tasks:
+            log.info("sources given back", sources=len(tasks))
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
