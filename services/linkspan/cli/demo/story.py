@@ -39,7 +39,9 @@ class Story:
 
     @property
     def finished(self) -> bool:
-        return self.plan is not None and self.plan["state"] in {"analysed", "refused"}
+        """Its end is on the plan's page, and the outcome of the last hop was read."""
+        state = self.plan["state"] if self.plan else None
+        return state == "refused" or (state == "analysed" and len(HOPS) - 1 in self.hops)
 
 
 class Tail:

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from linkspan import __version__
@@ -21,7 +22,7 @@ from linkspan.kernel.schemas import SchemaCatalog
 def application(
     flows: Sequence[FlowIntake], catalog: SchemaCatalog, ready: Check, checks: Mapping[str, Check]
 ) -> FastAPI:
-    app = FastAPI(title="Linkspan ingress", version=__version__)
+    app = FastAPIOffline(title="Linkspan ingress", version=__version__)
     add_operations(app, ready=ready, checks=checks)
 
     @app.exception_handler(HTTPException)

@@ -12,6 +12,7 @@ from typing import Annotated
 import structlog
 import typer
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from linkspan import __version__
 from linkspan.kernel.lifecycle import add_operations, bind, http_server, stop_event
@@ -85,7 +86,7 @@ async def _opened(settings: Settings, tracing: Tracing) -> AsyncIterator[FastAPI
 
 
 def _application(store: Store, tasks: list[asyncio.Task[None]]) -> FastAPI:
-    app = FastAPI(
+    app = FastAPIOffline(
         title="Analysis",
         summary="System B of Linkspan's reference integration.",
         description="Plans are submitted and analyses given by WebSocket: the protocol is described at [/](/).",

@@ -11,6 +11,7 @@ from typing import Annotated
 import structlog
 import typer
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from linkspan import __version__
 from linkspan.kernel.errors import UserMistake
@@ -73,7 +74,9 @@ async def _opened(settings: Settings, tracing: Tracing) -> AsyncIterator[FastAPI
 
 
 def _application(store: Store, webhook: Webhook) -> FastAPI:
-    app = FastAPI(title="Plan manager", summary="System A of Linkspan's reference integration.", version=__version__)
+    app = FastAPIOffline(
+        title="Plan manager", summary="System A of Linkspan's reference integration.", version=__version__
+    )
     problems.install(app)
     for router in (oauth.router, api.router, inbox.router, pages.router):
         app.include_router(router)
