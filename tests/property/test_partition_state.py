@@ -34,7 +34,7 @@ ERRORS: list[DeliveryError | None] = [
     Expired("late"),
     Superseded("older"),
 ]
-KEYS = [b"a", b"b", b"c", None]
+KEYS = [b"a", b"a", b"b", b"c", None]
 
 
 class Partition(RuleBasedStateMachine):
@@ -67,20 +67,24 @@ class Partition(RuleBasedStateMachine):
         self.waiting: list[Record] = []
         self.acked: set[int] = set()
 
-    @rule(key=st.sampled_from(KEYS), gap=st.integers(0, 3))
-    def append(self, key: bytes | None, gap: int) -> None:
-        last = self.events[-1][0] if self.events else -1
-        self.events.append((last + 1 + gap, key))
+    @rule(keys=st.lists(st.tuples(st.sampled_from(KEYS), st.integers(0, 3)), min_size=1, max_size=4))
+    def append(self, keys: list[tuple[bytes | None, int]]) -> None:
+        for key, gap in keys:
+            last = self.events[-1][0] if self.events else -1
+            self.events.append((last + 1 + gap, key))
 
     @rule(count=st.integers(1, 4))
     def fetch(self, count: int) -> None:
         if self.state.wants_more():
-            found = [event for event in self.events if event[0] >= self.next_fetch][:count]
+            most = min(count, self.state.room())
+            found = [event for event in self.events if event[0] >= self.next_fetch][:most]
             self.state.fetched([(offset, key, None) for offset, key in found])
             self.next_fetch = found[-1][0] + 1 if found else self.next_fetch
 
-    @rule(budget=st.integers(1, 5))
+    @rule(budget=st.sampled_from([1, 2, 6]))
     def deliver(self, budget: int) -> None:
+        """Fetches before, as an idle owner does."""
+        self.fetch(budget)
         for message in self.state.next_deliveries(budget, self.now):
             assert message.offset not in self.under_way
             self.under_way[message.offset] = message
@@ -89,7 +93,16 @@ class Partition(RuleBasedStateMachine):
     @precondition(lambda self: self.under_way)
     @rule(data=st.data(), error=st.sampled_from(ERRORS))
     def answer(self, data: st.DataObject, error: DeliveryError | None) -> None:
-        message = self.under_way.pop(data.draw(st.sampled_from(sorted(self.under_way))))
+        self.answer_one(data.draw(st.sampled_from(sorted(self.under_way))), error)
+
+    @precondition(lambda self: self.under_way)
+    @rule(count=st.integers(1, 3), newest=st.booleans())
+    def take(self, count: int, newest: bool) -> None:
+        for offset in sorted(self.under_way, reverse=newest)[:count]:
+            self.answer_one(offset, None)
+
+    def answer_one(self, offset: int, error: DeliveryError | None) -> None:
+        message = self.under_way.pop(offset)
         effect = self.state.answered(message, error, self.now)
         assert self.state.answered(message, None, self.now) is None, "one answer counts"
         if effect is not None:
@@ -166,7 +179,7 @@ class Partition(RuleBasedStateMachine):
     @invariant()
     def the_window_is_bounded(self) -> None:
         if hasattr(self, "state"):
-            assert self.state.unfinished <= LIMITS.messages + 4
+            assert self.state.unfinished <= LIMITS.messages
             assert self.state.in_flight <= self.state.unfinished
 
     def teardown(self) -> None:
@@ -188,5 +201,5 @@ class Partition(RuleBasedStateMachine):
         assert self.state.wake_at() is None
 
 
-Partition.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+Partition.TestCase.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
 TestPartition = Partition.TestCase

@@ -66,22 +66,25 @@ class FlowService:
             instruments,
         )
         writer = OutcomeWriter(self._codec, flow.to, transform.hash)
-        self.member = FlowMember(
-            FlowContext(
-                name,
-                f"linkspan-{integration.integration}-{name}-egress",
-                self._topics,
-                clients,
-                self._pipeline,
-                writer,
-                instruments,
-                retry,
-                WindowLimits(),
-                batch,
-            )
-        )
+        self.member = FlowMember(self._context(writer, instruments, retry, batch))
         self._refusal_adapter = self._refusals()
         self._tasks: list[asyncio.Task[None]] = []
+
+    def _context(self, writer: OutcomeWriter, instruments: Instruments, retry: RetryPolicy, batch: int) -> FlowContext:
+        group = f"linkspan-{self._integration.integration}-{self.name}-egress"
+        limits = WindowLimits()
+        return FlowContext(
+            self.name,
+            group,
+            self._topics,
+            self._clients,
+            self._pipeline,
+            writer,
+            instruments,
+            retry,
+            limits,
+            batch,
+        )
 
     def _refusals(self) -> RestAdapter | None:
         """Notices go to the sender's rest endpoint; a sender of another kind has none."""

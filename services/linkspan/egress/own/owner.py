@@ -125,8 +125,9 @@ class PartitionOwner:
         self._consumer.resume(self._events)
 
     async def _fetch_once(self) -> None:
+        most = min(self._flow.batch, self.state.room())
         try:
-            found = await self._consumer.getmany(self._events, timeout_ms=_FETCH_MS, max_records=self._flow.batch)
+            found = await self._consumer.getmany(self._events, timeout_ms=_FETCH_MS, max_records=most)
         except NoOffsetForPartitionError:
             return  # looked up before the assignment's seek; the position is ours
         except OffsetOutOfRangeError:

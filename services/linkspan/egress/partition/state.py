@@ -64,6 +64,10 @@ class PartitionState:
         self._full = not (self._window.has_much_room() if self._full else self._window.has_room())
         return not self._full
 
+    def room(self) -> int:
+        """Messages that one fetch may bring at most, so that the window holds what a successor marks."""
+        return max(1, self._window.limits.messages - len(self._window))
+
     def next_deliveries(self, budget: int, now: float) -> Iterator[Message]:
         """At most one message of each key, the oldest unfinished of it; each must be answered or put back."""
         for message in self._lanes.take(budget, now):
