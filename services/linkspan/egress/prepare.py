@@ -56,7 +56,7 @@ class Preparation:
             return self._now(event, parent)
         with (
             self._consumed(event, parent) as consumed,
-            self._tracing.span("transform", consumed.traceparent, SpanKind.INTERNAL),
+            self._tracing.span("transform", consumed.traceparent, SpanKind.INTERNAL, _facts(event)),
         ):
             return self._now(event, consumed.traceparent)
 
@@ -69,12 +69,12 @@ class Preparation:
         """Raises Poison, and what a step raises."""
         with self._consumed(event, traces.valid(event.traceparent)) as consumed:
             datum, message = self._decode(event)
-            with self._tracing.span("transform", consumed.traceparent, SpanKind.INTERNAL):
+            with self._tracing.span("transform", consumed.traceparent, SpanKind.INTERNAL, _facts(event)):
                 payload = await self._transform.apply(message)
             return self._prepared(consumed.traceparent, datum, message, payload)
 
     def _consumed(self, event: Event, parent: str | None) -> AbstractContextManager[Traced]:
-        return self._tracing.span("consume", parent, SpanKind.CONSUMER, {traces.OFFSET: event.offset})
+        return self._tracing.span("consume", parent, SpanKind.CONSUMER, _facts(event))
 
     def _decode(self, event: Event) -> tuple[Datum, dict[str, Any]]:
         datum = self._decoder.decode(event.value)[1]
@@ -115,3 +115,11 @@ class Preparation:
             prepared.values,
             _encode(body),
         )
+
+
+def _facts(event: Event) -> dict[str, str | int]:
+    return {
+        traces.OFFSET: event.offset,
+        traces.MESSAGE_ID: event.message_id or "",
+        traces.CORRELATION_ID: event.correlation_id or "",
+    }

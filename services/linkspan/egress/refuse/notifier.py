@@ -15,12 +15,13 @@ from opentelemetry.trace import SpanKind
 from linkspan.egress.deliver.adapter import Adapter, Delivery
 from linkspan.egress.own.clients import KafkaClients, stop_consumer
 from linkspan.egress.partition.retry import RetryPolicy
+from linkspan.egress.record.outcome import Event
 from linkspan.egress.refuse.notice import refusal
 from linkspan.kernel.codec import Decoder, OutcomeCodec
 from linkspan.kernel.errors import DeliveryError, FailureClass, Poison
 from linkspan.kernel.json_form import JsonForm
 from linkspan.kernel.message import Json
-from linkspan.kernel.telemetry.traces import Tracing
+from linkspan.kernel.telemetry.traces import CORRELATION_ID, Tracing, valid
 from linkspan.kernel.topics import FlowTopics, Headers
 
 log = structlog.get_logger()
@@ -90,13 +91,16 @@ class RefusalNotifier:
         except Poison as error:
             log.warning("an outcome cannot be read", flow=context.flow, offset=record.offset, reason=error.reason)
             return
-        original = await self._original(TopicPartition(context.topics.events, record.partition), outcome["offset"])
-        with context.tracing.span("refuse", None, SpanKind.PRODUCER) as traced:
-            notice = refusal(outcome, original, context.key_field, context.sender, traced.traceparent)
+        event = await self._event(TopicPartition(context.topics.events, record.partition), outcome["offset"])
+        facts = {CORRELATION_ID: outcome["correlationId"] or ""}
+        with context.tracing.span(
+            "refuse", valid(event.traceparent if event else None), SpanKind.PRODUCER, facts
+        ) as traced:
+            notice = refusal(outcome, self._original(event), context.key_field, context.sender, traced.traceparent)
             await self._send(notice, outcome)
 
-    async def _original(self, partition: TopicPartition, offset: int) -> Json | None:
-        """None where it is gone or cannot be read."""
+    async def _event(self, partition: TopicPartition, offset: int) -> Event | None:
+        """None where it is gone."""
         reader = self._context.clients.reader()
         try:
             await reader.start()
@@ -106,10 +110,12 @@ class RefusalNotifier:
         finally:
             await stop_consumer(reader)
         records = found.get(partition, [])
-        if not records or records[0].offset != offset:
-            return None
+        return Event.of(records[0]) if records and records[0].offset == offset else None
+
+    def _original(self, event: Event | None) -> Json | None:
+        """None where it is gone or cannot be read."""
         try:
-            return self._context.form.json(self._context.decoder.decode(records[0].value)[1])
+            return self._context.form.json(self._context.decoder.decode(event.value)[1]) if event else None
         except Poison:
             return None
 

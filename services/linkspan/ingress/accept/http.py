@@ -83,6 +83,7 @@ class Messages:
             await self._take_and_wait(body, origin, send, request, traced)
             return
         acceptance, known = await self._pipeline.take(body, origin, traced.traceparent)
+        traced.belongs_to(acceptance.correlation_id)
         await acceptance.settled()
         await _queued(send, request, acceptance, known, will_retry=request.wait > 0)
 
@@ -93,6 +94,7 @@ class Messages:
             acceptance, known = await self._pipeline.take(
                 body, origin, traced.traceparent, lambda message_id: expected.append(self._watch.expect(message_id))
             )
+            traced.belongs_to(acceptance.correlation_id)
             await acceptance.settled()
             outcome = expected[0].outcome
             await asyncio.wait([outcome], timeout=max(0.0, deadline - time.monotonic()))

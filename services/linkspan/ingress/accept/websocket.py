@@ -127,6 +127,7 @@ class _Conversation:
         traced = self._tracing.begin("accept", valid(frame.traceparent), SpanKind.SERVER)
         try:
             acceptance, _ = await self._pipeline.take(bytes(frame.body), self._origin, traced.traceparent)
+            traced.belongs_to(acceptance.correlation_id)
             acceptance.when_settled(partial(self._settled, frame, acceptance))
         except InvalidMessage as error:
             self._refuse(frame.id, error.faults)

@@ -43,6 +43,10 @@ class Traced:
     traceparent: str
     span: Span
 
+    def belongs_to(self, correlation_id: str) -> None:
+        """For a span that began before the message was read."""
+        self.span.set_attribute(CORRELATION_ID, correlation_id)
+
 
 def valid(traceparent: str | None) -> str | None:
     """What a caller sent, if it is a well-formed ``traceparent`` of version 00; else None."""
