@@ -12,9 +12,8 @@ from typing import Annotated, Any
 
 import structlog
 import typer
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
-from linkspan import __version__
 from linkspan.egress.flow import FlowService
 from linkspan.egress.health import destination_check, queue_check
 from linkspan.egress.own.clients import KafkaClients
@@ -98,8 +97,8 @@ def _services(
     ]
 
 
-def _operations(integration: Integration, services: list[FlowService]) -> FastAPI:
-    app = FastAPI(title="Linkspan egress", version=__version__)
+def _operations(integration: Integration, services: list[FlowService]) -> Starlette:
+    app = Starlette()
     queue = queue_check([service.member for service in services])
     checks = {"messageQueue": queue}
     for label, (name, system) in zip(("systemA", "systemB"), integration.systems.items(), strict=False):

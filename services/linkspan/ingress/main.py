@@ -62,7 +62,10 @@ class Ingress:
             client,
             f"linkspan-{integration.integration}-sources",
             sources_topic(integration.integration),
-            [Source(name, integration.systems[name], pipeline, self.tracing, limit) for name in integration.sources()],
+            [
+                Source(name, integration.systems[name], pipeline, self.tracing, limit, self.appender.connected)
+                for name in integration.sources()
+            ],
             settings.linkspan_session_seconds,
         )
         self.has_sources = bool(integration.sources())

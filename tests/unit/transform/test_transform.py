@@ -102,7 +102,7 @@ async def test_content_elsewhere_is_fetched_before_an_expression(make: Make, blo
 
 async def test_content_that_is_gone_makes_poison(make: Make) -> None:
     reference = {"address": "ab/abc", "digest": "abc", "size": 3, "mediaType": None}
-    with pytest.raises(Poison, match="blob ab/abc cannot be read"):
+    with pytest.raises(Poison, match="blob ab/abc is not in the store"):
         await make('{"id": orderId, "state": "x"}').apply(message(document=reference))
 
 

@@ -33,20 +33,25 @@ log = structlog.get_logger()
 IN_FLIGHT = 1024
 #: Seconds between attempts to connect: the first, the longest, and the one after a refusal.
 FIRST_WAIT, LONGEST_WAIT, REFUSED_WAIT = 0.25, 30.0, 30.0
+#: WebSocket close code, registry of RFC 6455.
+TRY_AGAIN_LATER = 1013
 
 
 class Source:
-    """``run`` holds the connection until it is cancelled; ``largest`` is the longest frame that is taken, in bytes."""
+    """``run`` holds the connection until it is cancelled, while ``kafka`` is set; ``largest``: bytes of a frame."""
 
-    def __init__(self, name: str, system: System, pipeline: Pipeline, tracing: Tracing, largest: int) -> None:
+    def __init__(
+        self, name: str, system: System, pipeline: Pipeline, tracing: Tracing, largest: int, kafka: asyncio.Event
+    ) -> None:
         self._name, self._system, self._pipeline, self._tracing = name, system, pipeline, tracing
-        self._largest = largest
+        self._largest, self._kafka = largest, kafka
         self._connected = SOURCE_CONNECTED.labels(name)
         self._trouble: str | None = None
 
     async def run(self) -> None:
         wait = FIRST_WAIT
         while True:
+            await self._kafka.wait()
             try:
                 if await self._hold_connection():
                     wait = FIRST_WAIT
@@ -100,6 +105,7 @@ class _Conversation:
         self._origin = Origin(sender=source)
         self._answers: asyncio.Queue[str] = asyncio.Queue()
         self._free = asyncio.Semaphore(IN_FLIGHT)
+        self._closing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Returns when the connection has ended."""
@@ -156,7 +162,9 @@ class _Conversation:
         self._answers.put_nowait(text)
 
     def _leave(self, frame: EventFrame, traceparent: str | None, reason: str) -> None:
+        """Unanswered; the connection is closed, so that the peer sends again on the next one and not much later."""
         self._free.release()
+        self._closing = self._closing or asyncio.create_task(self._connection.close(TRY_AGAIN_LATER, "Kafka is away"))
         REFUSED.labels("unavailable").inc()
         log.info(
             "frame left unanswered", source=self._source, id=frame.id, traceId=trace_id(traceparent), reason=reason

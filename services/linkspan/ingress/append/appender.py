@@ -44,7 +44,7 @@ class Appender:
             flow.name: [Lane(flow.name, flow.topics.events, n, self._pending) for n in range(flow.spec.partitions)]
             for flow in flows
         }
-        self.connected = asyncio.Event()
+        self.connected = asyncio.Event()  # set exactly while trouble is None
         self.trouble: str | None = "not connected to Kafka yet"
 
     def append(self, flow: str, partition: int, record: Record) -> None:
@@ -76,15 +76,14 @@ class Appender:
         tasks = [asyncio.create_task(lane.flush(producer, self._limit)) for lane in lanes]
         tasks.append(asyncio.create_task(self._watch(producer)))
         log.info("connected to Kafka", was=self.trouble)
-        self.trouble = None
-        self.connected.set()
+        self._found()
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             done.pop().result()
         except TimeoutError:
             raise NotNow(f"no acknowledgement within {self._limit:g} s") from None
         finally:
-            self.trouble = self.trouble or "an append failed"
+            self._lost(self.trouble or "an append failed")
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -103,16 +102,21 @@ class Appender:
             except TimeoutError:
                 answers = False
             if answers:
-                self.trouble = None
+                self._found()
                 continue
             self._lost("it does not answer")
             if not self._pending.bytes:
                 raise NotNow("it does not answer")
 
+    def _found(self) -> None:
+        self.trouble = None
+        self.connected.set()
+
     def _lost(self, reason: str) -> None:
         if self.trouble != reason:
             log.warning("Kafka is away: messages are refused", reason=reason)
         self.trouble = reason
+        self.connected.clear()
 
     async def drained(self, limit: float) -> None:
         """Waits until nothing is unacknowledged, ``limit`` seconds at most."""
