@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from linkspan.ingress.presence import Count, counter
+from linkspan.ingress.absent import Fill, filler
 from linkspan.kernel.codec import EventEncoder
 from linkspan.kernel.faults import is_blob_reference
 from linkspan.kernel.json_form import struct_type
@@ -26,7 +26,7 @@ class FlowIntake:
     topics: FlowTopics
     payload: Schema
     decoder: msgspec.json.Decoder[Any]
-    count: Count | None
+    fill: Fill | None
     encoder: EventEncoder
     headers: tuple[tuple[str, bytes], ...]
     content: tuple[tuple[str, ...], ...]
@@ -45,8 +45,8 @@ def _intake(integration: str, name: str, flow: Flow, catalog: SchemaCatalog) -> 
         spec=flow,
         topics=FlowTopics.of(integration, name),
         payload=payload,
-        decoder=msgspec.json.Decoder(struct_type(payload)),
-        count=counter(payload),
+        decoder=msgspec.json.Decoder(struct_type(payload, unset=True)),
+        fill=filler(payload),
         encoder=encoder,
         headers=(
             (Headers.TYPE, flow.type.encode()),

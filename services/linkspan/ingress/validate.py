@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
+from linkspan.ingress.absent import Repeated, read_strictly
 from linkspan.ingress.errors import Malformed
 from linkspan.ingress.flows import FlowIntake
-from linkspan.ingress.presence import Repeated, Unsure, left_out, read_strictly, settled
 from linkspan.kernel.errors import Fault, InvalidMessage
 from linkspan.kernel.faults import UUID_PATTERN, faults
 from linkspan.kernel.json_form import plain, struct_type
@@ -52,11 +52,12 @@ class Validator:
     def __init__(self, flows: list[FlowIntake], catalog: SchemaCatalog) -> None:
         self._header = catalog.latest(COMMON, "Header").definition
         self._metadata = catalog.latest(COMMON, "Metadata").definition
-        header = struct_type(self._header, OPTIONAL_HEADER)
-        metadata = struct_type(self._metadata, _FILLED_METADATA)
+        header = struct_type(self._header, OPTIONAL_HEADER, unset=True)
+        metadata = struct_type(self._metadata, _FILLED_METADATA, unset=True)
         fields: list[Any] = [("header", header), ("payload", msgspec.Raw), ("metadata", metadata | None, None)]
         envelope: Any = msgspec.defstruct("Message", fields, forbid_unknown_fields=True)
         self._decode = msgspec.json.Decoder(envelope).decode
+        self._encode = msgspec.json.Encoder().encode
         self._by_pair = {(flow.spec.from_, flow.spec.type): flow for flow in flows}
         self._by_type: dict[str, list[FlowIntake]] = {}
         for flow in flows:
@@ -74,19 +75,29 @@ class Validator:
         flow = self._flow(envelope.header.type, envelope.header.source, origin.sender)
         if flow is None:
             raise _Doubtful
+        sent = flow.decoder.decode(envelope.payload)
+        self._check_names(raw, envelope, sent)
         now = now_micros()
         filled: list[str] = []
-        unsure: list[Unsure] = []
-        header, names = _complete_header(plain(envelope.header), flow, now, filled)
-        metadata, more = _complete_metadata(envelope.metadata, header["messageId"], origin, filled, unsure)
-        payload = plain(flow.decoder.decode(envelope.payload))
-        names += more + (flow.count(payload, "payload", unsure) if flow.count else 0)
-        absent = settled(raw, names, unsure)
-        filled = self._look_again(raw, flow) if absent is None else filled + absent
+        header = _complete_header(plain(envelope.header), flow, now, filled)
+        metadata = _complete_metadata(envelope.metadata, header["messageId"], origin, filled)
+        payload = plain(sent)
+        if flow.fill:
+            flow.fill(payload, "payload", filled)
         if filled:
             metadata["defaulted"] = [*metadata["defaulted"], *filled]
         key = key_of({"header": header, "payload": payload}, flow.spec.key)
         return Message(flow, header, payload, metadata, key, now)
+
+    def _check_names(self, raw: bytes, envelope: Any, payload: Any) -> None:
+        """Whether a name stands twice in an object, which decoding does not tell: then more names were written than
+        were read. Counting is a hint; what follows it is exact."""
+        read = self._encode([envelope.header, payload, envelope.metadata]).count(b'":') + 2
+        if raw.count(b'":') != read + (envelope.metadata is not None):
+            try:
+                read_strictly(raw)
+            except Repeated:
+                raise _Doubtful from None
 
     def _flow(self, type_name: str, source: str | None, sender: str | None) -> FlowIntake | None:
         if sender and source and sender != source:
@@ -96,18 +107,6 @@ class Validator:
             return self._by_pair.get((source, type_name))
         known = self._by_type.get(type_name, [])
         return known[0] if len(known) == 1 else None
-
-    def _look_again(self, raw: bytes, flow: FlowIntake) -> list[str]:
-        try:
-            sent = read_strictly(raw)
-        except Repeated:
-            raise _Doubtful from None
-        metadata = sent.get("metadata") or {}
-        return [
-            *(f"header.{name}" for name in _HEADER_NAMES if sent["header"].get(name) is None),
-            *(f"metadata.{name}" for name in _METADATA_NAMES if metadata.get(name) is None),
-            *left_out(flow.payload, sent["payload"], "payload"),
-        ]
 
     def _refusal(self, raw: bytes, origin: Origin, otherwise: str) -> Malformed | InvalidMessage:
         try:
@@ -178,22 +177,17 @@ class Validator:
 
 _HEADER_NAMES = ("messageId", "timestamp", "source", "destination", "messageType", "version")
 _METADATA_NAMES = ("correlationId", "priority", "retryCount")
-_MAYBE: tuple[tuple[str, Unsure], ...] = (
-    ("ttl", ("metadata.ttl", b'"ttl"', True)),
-    ("defaulted", ("metadata.defaulted", b'"defaulted"', True)),
-)
 
 
-def _complete_header(header: Json, flow: FlowIntake, now: int, filled: list[str]) -> tuple[Json, int]:
-    """The header with everything filled, and how many names of it (and of the message) the text holds."""
-    if header["destination"] not in (None, flow.spec.to):
+def _complete_header(header: Json, flow: FlowIntake, now: int, filled: list[str]) -> Json:
+    if header.get("destination") not in (None, flow.spec.to):
         raise _Doubtful
-    absent = [name for name in _HEADER_NAMES if header[name] is None]
-    for name in absent:
-        filled.append(f"header.{name}")
-        header[name] = _filling(name, flow, now)
+    for name in _HEADER_NAMES:
+        if header.get(name) is None:
+            filled.append(f"header.{name}")
+            header[name] = _filling(name, flow, now)
     header["messageId"] = header["messageId"].lower()
-    return header, len(header) - len(absent) + 2
+    return header
 
 
 def _filling(name: str, flow: FlowIntake, now: int) -> Any:
@@ -212,38 +206,23 @@ def _filling(name: str, flow: FlowIntake, now: int) -> Any:
             return "1.0"
 
 
-def _complete_metadata(
-    sent: Any, message_id: str, origin: Origin, filled: list[str], unsure: list[Unsure]
-) -> tuple[Json, int]:
+def _complete_metadata(sent: Any, message_id: str, origin: Origin, filled: list[str]) -> Json:
     if origin.correlation_id is not None and not _UUID.match(origin.correlation_id):
         raise _Doubtful
-    default: Json = {
+    metadata: Json = {
         "correlationId": (origin.correlation_id or message_id).lower(),
         "priority": "normal",
         "ttl": None,
         "retryCount": 0,
         "defaulted": [],
     }
-    if sent is None:
-        filled += [f"metadata.{name}" for name in _METADATA_NAMES]
-        return default, 0
-    metadata = plain(sent)
-    if (metadata["ttl"] or 0) < 0 or (metadata["retryCount"] or 0) < 0:
+    said = {} if sent is None else {name: value for name, value in plain(sent).items() if value is not None}
+    filled += [f"metadata.{name}" for name in _METADATA_NAMES if name not in said]
+    metadata |= said
+    if (metadata["ttl"] or 0) < 0 or metadata["retryCount"] < 0:
         raise _Doubtful
-    names = 1
-    for name, field in _MAYBE:
-        if metadata[name]:
-            names += 1
-        else:
-            unsure.append(field)
-    for name in _METADATA_NAMES:
-        if metadata[name] is None:
-            filled.append(f"metadata.{name}")
-            metadata[name] = default[name]
-        else:
-            names += 1
     metadata["correlationId"] = metadata["correlationId"].lower()
-    return metadata, names
+    return metadata
 
 
 def _negative(metadata: Any) -> Iterator[Fault]:

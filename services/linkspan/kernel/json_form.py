@@ -39,9 +39,11 @@ class JsonForm:
     def datum(self, value: Any) -> dict[str, Any]:
         """What the encoder takes, from decoded JSON; raises InvalidMessage with every fault."""
         try:
-            return plain(msgspec.convert(value, self.type))
+            found = msgspec.convert(value, self.type)
         except msgspec.ValidationError as error:
             raise self.invalid(value, str(error)) from error
+        made: dict[str, Any] = plain(found)
+        return made
 
     def invalid(self, value: Any, otherwise: str) -> InvalidMessage:
         """All faults of ``value``; ``otherwise`` is said where the list comes out empty."""
@@ -54,10 +56,9 @@ class JsonForm:
         return rendered
 
 
-def plain(struct: Any) -> dict[str, Any]:
+def plain(struct: Any) -> Any:
     """A struct as dicts and lists; bytes and times stay objects, as the encoder wants them."""
-    made: dict[str, Any] = msgspec.to_builtins(struct, builtin_types=_KEPT)
-    return made
+    return msgspec.to_builtins(struct, builtin_types=_KEPT)
 
 
 def iso(moment: int | datetime) -> str:
@@ -69,18 +70,29 @@ def iso(moment: int | datetime) -> str:
     return time.isoformat().replace("+00:00", "Z")
 
 
-def struct_type(definition: Schema, optional: frozenset[str] = frozenset()) -> Any:
-    """A msgspec struct that decodes the JSON form of the record strictly."""
+def struct_type(definition: Schema, optional: frozenset[str] = frozenset(), *, unset: bool = False) -> Any:
+    """A msgspec struct that decodes the JSON form of the record strictly.
+
+    ``unset``: a field that is absent stays so, instead of having its default.
+    """
     fields: list[Any] = []
     for item in definition["fields"]:
-        name, made = item["name"], _type(item["type"])
+        name, made = item["name"], _type(item["type"], unset)
         if name in optional:
             fields.append((name, Union[made, None], None))  # noqa: UP007 - made at run time
-        elif "default" in item:
-            fields.append((name, made, _default(item["type"], item["default"], made)))
-        else:
+        elif "default" not in item:
             fields.append((name, made))
-    return msgspec.defstruct(definition["name"], fields, kw_only=True, forbid_unknown_fields=True)
+        elif unset:
+            fields.append((name, Union[made, msgspec.UnsetType], msgspec.UNSET))  # noqa: UP007 - made at run time
+        else:
+            fields.append((name, made, _default(item["type"], item["default"], made)))
+    return msgspec.defstruct(definition["name"], fields, kw_only=True, forbid_unknown_fields=True, omit_defaults=unset)
+
+
+def default_datum(item: Schema) -> Any:
+    """What a field's default is to the encoder; ``item`` is the field's schema."""
+    made = _type(item["type"])
+    return plain(msgspec.convert(_json_default(item["type"], item["default"]), made))
 
 
 def _default(schema: Any, value: Any, made: Any) -> Any:
@@ -129,19 +141,19 @@ def _union_mistake(error: TypeError) -> str:
     return f"a union that JSON cannot tell apart: {text.splitlines()[0]}"
 
 
-def _type(schema: Any) -> Any:
+def _type(schema: Any, unset: bool = False) -> Any:
     if isinstance(schema, list):
-        branches = [_type(branch) for branch in schema if not is_blob_reference(branch)]
+        branches = [_type(branch, unset) for branch in schema if not is_blob_reference(branch)]
         return Union[tuple(branches)]  # noqa: UP007 - made at run time
     if isinstance(schema, str):
         return leaf_type(schema)
     match schema["type"]:
         case "record":
-            return struct_type(schema)
+            return struct_type(schema, unset=unset)
         case "array":
-            return list[_type(schema["items"])]  # type: ignore[misc]
+            return list[_type(schema["items"], unset)]  # type: ignore[misc]
         case "map":
-            return dict[str, _type(schema["values"])]  # type: ignore[misc]
+            return dict[str, _type(schema["values"], unset)]  # type: ignore[misc]
         case "enum":
             return Literal[tuple(schema["symbols"])]
         case _:

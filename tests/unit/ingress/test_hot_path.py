@@ -5,14 +5,16 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 from aiokafka.partitioner import murmur2
 from fastavro import parse_schema, schemaless_writer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linkspan.ingress.presence import Unsure, counter, left_out, settled
+from linkspan.ingress.absent import filler
 from linkspan.kernel.avro_writer import compiled
+from linkspan.kernel.json_form import plain, struct_type
 from linkspan.kernel.topics import partition_of
 
 BLOB = {
@@ -70,17 +72,17 @@ def test_a_key_goes_where_kafkas_own_partitioner_sends_it(key: bytes, partitions
     assert partition_of(key, partitions) == (murmur2(key) & 0x7FFFFFFF) % partitions
 
 
-PRESENCE = {
+DEFAULTED = {
     "type": "record",
-    "name": "Presence",
+    "name": "Defaulted",
     "fields": [
         {"name": "always", "type": "string"},
         {"name": "note", "type": "string", "default": "none"},
         {"name": "nothing", "type": ["null", "string"], "default": None},
         {"name": "links", "type": {"type": "array", "items": LINK}, "default": []},
+        {"name": "best", "type": ["null", LINK], "default": None},
     ],
 }
-DEFAULTS = {"note": "none", "nothing": None, "links": []}
 
 
 @given(
@@ -90,24 +92,23 @@ DEFAULTS = {"note": "none", "nothing": None, "links": []}
             "note": st.sampled_from(["none", 'x":', "other"]),
             "nothing": st.none() | st.just("note"),
             "links": st.lists(st.sampled_from([{}, {"kind": "part"}, {"kind": "of"}]), max_size=3),
+            "best": st.sampled_from([None, {}, {"kind": "of"}]),
         },
-    ),
-    st.sampled_from([(",", ":"), (", ", ": "), (",", " : ")]),
+    )
 )
-def test_counting_names_says_what_was_left_out_or_that_it_cannot_tell(
-    sent: dict[str, Any], separators: tuple[str, str]
-) -> None:
-    raw = json.dumps(sent, separators=separators).encode()
-    datum = DEFAULTS | sent
-    datum["links"] = [{"kind": "part"} | link for link in datum["links"]]
-    unsure: list[Unsure] = []
-    count = counter(PRESENCE)
-    assert count
-    names = count(datum, "p", unsure)
-    found = settled(raw, names, unsure)
-    assert found is None or sorted(found) == sorted(left_out(PRESENCE, sent, "p"))
+def test_what_a_sender_left_to_the_schema_is_filled_and_named(sent: dict[str, Any]) -> None:
+    fill = filler(DEFAULTED)
+    assert fill
+    datum = plain(msgspec.json.decode(json.dumps(sent), type=struct_type(DEFAULTED, unset=True)))
+    filled: list[str] = []
+    fill(datum, "p", filled)
+    assert datum == plain(msgspec.json.decode(json.dumps(sent), type=struct_type(DEFAULTED)))
+    expected = [f"p.{name}" for name in ("note", "links") if name not in sent]
+    expected += [f"p.links[{n}].kind" for n, link in enumerate(sent.get("links", [])) if not link]
+    expected += ["p.best.kind"] if sent.get("best") == {} else []
+    assert sorted(filled) == sorted(expected)
 
 
 @pytest.mark.parametrize("schema", ["string", {"type": "array", "items": "int"}])
-def test_what_has_no_names_is_not_counted(schema: Any) -> None:
-    assert counter(schema) is None
+def test_where_nothing_has_a_default_nothing_is_filled(schema: Any) -> None:
+    assert filler(schema) is None
