@@ -6,7 +6,7 @@ from typing import Any
 
 from linkspan.kernel.spec import Integration
 
-ADDRESS = "https://linkspan.dev/schemas/integration.json"
+ADDRESS = "urn:linkspan:integration-file"
 _FROM_ENVIRONMENT = {"type": "string", "pattern": r"\$\{[A-Z][A-Z0-9_]*(:-[^}]*)?\}", "title": "From the environment"}
 
 
