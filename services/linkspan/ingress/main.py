@@ -110,7 +110,7 @@ class Ingress:
 
 def _calm_collector() -> None:
     """Messages make no reference cycles, but the collector counts them: by default it looks every 700 objects, and at
-    all remembered acceptances every now and then; a quarter of the time of a batch, as measured."""
+    all remembered acceptances every now and then."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
