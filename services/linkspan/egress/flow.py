@@ -27,7 +27,7 @@ from linkspan.kernel.json_form import JsonForm
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Deliver, Integration, System
 from linkspan.kernel.telemetry.traces import Tracing
-from linkspan.kernel.topics import FlowTopics
+from linkspan.kernel.topics import FlowTopics, egress_group
 
 _ADAPTERS: dict[str, Callable[[System, Deliver], Adapter]] = {"rest": RestAdapter, "websocket": WebSocketAdapter}
 
@@ -71,7 +71,7 @@ class FlowService:
         self._tasks: list[asyncio.Task[None]] = []
 
     def _context(self, writer: OutcomeWriter, instruments: Instruments, retry: RetryPolicy, batch: int) -> FlowContext:
-        group = f"linkspan-{self._integration.integration}-{self.name}-egress"
+        group = egress_group(self._integration.integration, self.name)
         limits = WindowLimits()
         return FlowContext(
             self.name,
