@@ -89,6 +89,8 @@ def settled(raw: bytes, names: int, unsure: list[Unsure]) -> list[str] | None:
     ``names`` is how many there are without the unsure ones.
     """
     found = raw.count(b'":')
+    if b'\\":' in raw:
+        return None  # a text with a quotation mark and a colon looks like a name
     if found != names:
         certain = [field for field in unsure if field[1] not in raw]
         if found != names + len(unsure) - len(certain):

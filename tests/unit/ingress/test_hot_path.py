@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiokafka.partitioner import murmur2
 from fastavro import parse_schema, schemaless_writer
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from linkspan.ingress.presence import Unsure, counter, left_out, settled
@@ -83,6 +83,7 @@ PRESENCE = {
 DEFAULTS = {"note": "none", "nothing": None, "links": []}
 
 
+@example({"always": "", "note": 'x":', "links": [{}, {"kind": "part"}]}, (",", ":"))
 @given(
     st.fixed_dictionaries(
         {"always": st.text()},
