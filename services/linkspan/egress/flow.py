@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from linkspan.egress.account.watch import AccountWatch
 from linkspan.egress.deliver.adapter import Adapter
 from linkspan.egress.deliver.breaker import Breaker
 from linkspan.egress.deliver.rest import RestAdapter
@@ -114,6 +115,8 @@ class FlowService:
     async def start(self) -> None:
         await self.adapter.open()
         self._tasks.append(asyncio.create_task(self.member.run()))
+        watch = AccountWatch(self._clients, self._integration.integration, self.name, lambda: self.member.partitions)
+        self._tasks.append(asyncio.create_task(watch.run()))
         if self._refusal_adapter is not None:
             await self._refusal_adapter.open()
             self._tasks.append(asyncio.create_task(self._notifier(self._refusal_adapter).run()))

@@ -57,8 +57,8 @@ def _varint(number: int) -> bytes:
 
 _SMALL = [_varint(number) for number in range(4096)]
 #: What ends a varint, and two bytes of one that goes on: a time takes four look-ups where it has eight bytes.
-_LAST = [_varint(coded // 2 if coded % 2 == 0 else -(coded // 2) - 1) for coded in range(1 << 14)]
-_PAIRS = [bytes((coded & 0x7F | 0x80, coded >> 7 | 0x80)) for coded in range(1 << 14)]
+_LAST = [bytes((c,)) if c < 0x80 else bytes((c & 0x7F | 0x80, c >> 7)) for c in range(1 << 14)]
+_PAIRS = [bytes((c & 0x7F | 0x80, c >> 7 | 0x80)) for c in range(1 << 14)]
 
 
 def _write_long(out: bytearray, value: Any) -> None:

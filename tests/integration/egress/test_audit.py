@@ -15,9 +15,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 from tests.integration.egress.bridge import Bridge, order_id
 from tests.integration.egress.conftest import MakeBridge, rest_system
-from tests.integration.egress.destinations import RestDestination
+from tests.integration.egress.destinations import RestDestination, until
 
+from linkspan.egress.account.watch import AccountWatch
+from linkspan.egress.own.clients import KafkaClients
 from linkspan.kernel.message import now_micros
+from linkspan.kernel.telemetry import metrics
 from linkspan.kernel.topics import Headers, egress_group
 
 pytestmark = pytest.mark.kafka
@@ -177,3 +180,28 @@ async def test_mistakes_are_one_line(bridge: MakeBridge) -> None:
     assert (away.code, away.out) == (2, "")
     assert away.err.startswith("linkspan: Kafka does not answer")
     assert len(away.err.splitlines()) == 1
+
+
+async def test_the_metric_counts_what_the_position_passed_without_an_outcome(bridge: MakeBridge) -> None:
+    made = await bridge(SYSTEM, partitions=1)
+    log = Log(made)
+    await log.events(3)
+    await log.outcomes(("delivered", 0, 0))
+    await log.position(1)
+    gauge = metrics.UNACCOUNTED.labels("orders")
+    before = gauge._value.get()
+    watch = AccountWatch(KafkaClients(made.bootstrap), made.integration.integration, "orders", lambda: [0], 0.2)
+    watching = asyncio.create_task(watch.run())
+    try:
+        await until(lambda: 0 in watch._followed, 60)
+        await log.outcomes(("attempt_failed", 1, 0), ("delivered", 2, 0))
+        offsets = await log.events(2, gaps=True)
+        await log.outcomes(*(("delivered", offset, 0) for offset in offsets))
+        await asyncio.sleep(1)
+        assert gauge._value.get() == before
+        await log.position(offsets[-1] + 2)
+        await until(lambda: gauge._value.get() > before, 60)
+        assert gauge._value.get() == before + 1
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])

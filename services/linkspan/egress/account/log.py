@@ -168,11 +168,9 @@ class _Reading:
     @staticmethod
     def _take_outcomes(tally: PartitionTally, records: list[Any]) -> None:
         for record in records:
-            headers = dict(record.headers)
-            kind, offset = headers.get(Headers.KIND, b"").decode("ascii", "replace"), headers.get(Headers.OFFSET, b"")
-            if Headers.PLAN not in headers and (kind == OWNER or offset.isdigit()):
-                epoch = headers.get(Headers.EPOCH, b"0")
-                tally.outcome(kind, int(offset) if offset.isdigit() else -1, int(epoch) if epoch.isdigit() else 0)
+            said = outcome_said(record)
+            if said is not None:
+                tally.outcome(*said)
 
     async def _name_missing(self, stand: dict[int, int]) -> None:
         """Message ids are not kept: those of the few that are named are read again."""
@@ -191,6 +189,20 @@ class _Reading:
                 message_id = None if said is None else said.decode("utf-8", "replace")
                 return Unaccounted(self._account.flow, tp.partition, offset, message_id, record.timestamp)
         raise TimeoutError
+
+
+def outcome_said(record: Any) -> tuple[str, int, int] | None:
+    """Kind, event offset and epoch by the headers; None for a replay's, which is not about the message's own status."""
+    headers = dict(record.headers)
+    if Headers.PLAN in headers:
+        return None
+    kind, offset = headers.get(Headers.KIND, b"").decode("ascii", "replace"), headers.get(Headers.OFFSET, b"")
+    if not offset.isdigit():
+        if kind != OWNER:
+            return None
+        offset = b"-1"
+    epoch = headers.get(Headers.EPOCH, b"0")
+    return kind, int(offset), int(epoch) if epoch.isdigit() else 0
 
 
 def _below(records: list[Any], end: int) -> list[Any]:
