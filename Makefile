@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check format lock clean
+.PHONY: help setup demo test bench-smoke check format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,6 +22,9 @@ demo: $(STAMP) ## starts a real Kafka and both systems, sends two plans through 
 test: $(STAMP) ## the whole test suite but what needs Docker (ARGS="-k name" narrows it)
 	$(BIN)/python -m pytest -m "not docker" $(ARGS)
 
+bench-smoke: $(STAMP) ## about a minute: intake and delivery side by side with FastAPI and Faust programs
+	@$(BIN)/python -m bench.smoke
+
 check: $(STAMP) ## lint, types, layers, schemas
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -34,7 +37,7 @@ format: $(STAMP) ## formats and mends what ruff can
 	$(BIN)/ruff format
 
 lock: $(STAMP) ## resolves requirements.lock anew
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --generate-hashes \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --group bench --generate-hashes \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
 
 clean: ## removes .venv and everything made beside it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from linkspan.egress.account.watch import AccountWatch
 from linkspan.egress.deliver.adapter import Adapter
 from linkspan.egress.deliver.breaker import Breaker
 from linkspan.egress.deliver.rest import RestAdapter
@@ -27,7 +28,7 @@ from linkspan.kernel.json_form import JsonForm
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Deliver, Integration, System
 from linkspan.kernel.telemetry.traces import Tracing
-from linkspan.kernel.topics import FlowTopics
+from linkspan.kernel.topics import FlowTopics, egress_group
 
 _ADAPTERS: dict[str, Callable[[System, Deliver], Adapter]] = {"rest": RestAdapter, "websocket": WebSocketAdapter}
 
@@ -71,7 +72,7 @@ class FlowService:
         self._tasks: list[asyncio.Task[None]] = []
 
     def _context(self, writer: OutcomeWriter, instruments: Instruments, retry: RetryPolicy, batch: int) -> FlowContext:
-        group = f"linkspan-{self._integration.integration}-{self.name}-egress"
+        group = egress_group(self._integration.integration, self.name)
         limits = WindowLimits()
         return FlowContext(
             self.name,
@@ -114,6 +115,8 @@ class FlowService:
     async def start(self) -> None:
         await self.adapter.open()
         self._tasks.append(asyncio.create_task(self.member.run()))
+        watch = AccountWatch(self._clients, self._integration.integration, self.name, lambda: self.member.partitions)
+        self._tasks.append(asyncio.create_task(watch.run()))
         if self._refusal_adapter is not None:
             await self._refusal_adapter.open()
             self._tasks.append(asyncio.create_task(self._notifier(self._refusal_adapter).run()))

@@ -97,15 +97,14 @@ class OutcomeCodec:
 
     def __init__(self, catalog: SchemaCatalog) -> None:
         versions = [variant for part in catalog.versions(COMMON, "Outcome") for variant in part.variants]
-        self._schema = _writable(versions[-1])
+        self._write = _writer(versions[-1])
         self._prefix = MARKER + schema_fingerprint(versions[-1])
         self._decoder = Decoder([versions])
 
     def encode(self, outcome: Mapping[str, Any]) -> bytes:
-        out = io.BytesIO()
-        out.write(self._prefix)
-        schemaless_writer(out, self._schema, outcome)
-        return out.getvalue()
+        out = bytearray(self._prefix)
+        self._write(out, outcome)
+        return bytes(out)
 
     def decode(self, value: bytes | None) -> Datum:
         return self._decoder.decode(value)[1]

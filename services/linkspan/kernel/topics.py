@@ -63,6 +63,11 @@ class FlowTopics:
         return cls(*(f"{integration}.{flow}.{part}" for part in ("events", "outcomes", "parked", "state", "replays")))
 
 
+def egress_group(integration: str, flow: str) -> str:
+    """The consumer group that delivers a flow."""
+    return f"linkspan-{integration}-{flow}-egress"
+
+
 def control_topic(integration: str) -> str:
     return f"{integration}.control"
 

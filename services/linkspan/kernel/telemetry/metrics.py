@@ -20,3 +20,11 @@ END_TO_END_SECONDS = Histogram(
     "linkspan_end_to_end_seconds", "From acceptance to the other system's acknowledgement.", ["flow"], buckets=SECONDS
 )
 SOURCE_CONNECTED = Gauge("linkspan_source_connected", "1 while this replica holds the source's connection.", ["source"])
+UNACCOUNTED = Gauge(
+    "linkspan_unaccounted",
+    "Events below their owner's position without an outcome, found in the log by this replica; must stay 0.",
+    ["flow"],
+)
+UNWATCHED = Gauge(
+    "linkspan_unaccounted_unchecked", "Events below their owner's position that are not looked at yet.", ["flow"]
+)
