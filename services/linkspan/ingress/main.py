@@ -104,8 +104,7 @@ class Ingress:
             await _cancelled(*others)
             await self.appender.drained(20.0 if self.spool else 10.0)
             await _cancelled(appending)
-            if self.spool:
-                await self.spool.close()
+            await self.appender.close()
             await _cancelled(*spooling)
             self.tracing.close()
 

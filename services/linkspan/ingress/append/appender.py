@@ -75,7 +75,7 @@ class Appender:
         """Raises NotNow at once where neither Kafka nor the spool can take it now."""
         if self.trouble is not None:
             self._append_without_kafka(flow, record)
-        elif self._spool and self._drain and self._spool.holds(flow):
+        elif self._spool and self._drain and (self._spool.holds(flow) or self._drain.holds(flow)):
             self._append_behind(flow, record, self._spool, self._drain)
         else:
             self._check_pending(record)
@@ -195,6 +195,12 @@ class Appender:
             log.warning("Kafka is away: messages are refused, or spooled after a grace", reason=reason)
         self.trouble = reason
         self.connected.clear()
+
+    async def close(self) -> None:
+        """After ``run``: what Kafka has goes from the spool; what it does not have is written, and stays."""
+        if self._spool and self._drain:
+            await self._drain.close()
+            await self._spool.close()
 
     async def drained(self, limit: float) -> None:
         """Waits until nothing is unacknowledged or, with Kafka there, spooled; ``limit`` seconds at most."""

@@ -41,31 +41,43 @@ class Drain:
         self._after = 0
         self._acked: dict[int, Row] = {}
         self._held: list[tuple[str, Record]] = []
+        self._held_flows: set[str] = set()
         self.held_bytes = 0
         self.handing_over = False
 
     def hold(self, flow: str, record: Record) -> None:
         self._held.append((flow, record))
+        self._held_flows.add(flow)
         self.held_bytes += len(record.value)
+
+    def holds(self, flow: str) -> bool:
+        """Also when the spool is empty already: then whatever comes for this flow must queue behind."""
+        return flow in self._held_flows
 
     def give_back(self) -> list[tuple[str, Record]]:
         """What was held, in order; no longer handing over."""
         self.handing_over = False
-        held, self._held, self.held_bytes = self._held, [], 0
+        held, self._held, self._held_flows, self.held_bytes = self._held, [], set(), 0
         return held
 
     async def run(self) -> None:
         """While Kafka is there; cancelled when it is not."""
         self._after = 0
+        await self.close()
         while True:
             await self._spool.filled.wait()
             try:
                 await self._pass()
-            except (sqlite3.Error, OSError) as error:
-                log.error("the spool cannot be drained; trying again", reason=str(error))  # noqa: TRY400 - known
+            except Exception:  # other flows go on
+                log.exception("the spool cannot be drained; trying again")
                 for _, record in self.give_back():
                     record.settled(NotNow("earlier messages are in the spool, and it cannot be drained"), False)
                 await asyncio.sleep(AGAIN)
+
+    async def close(self) -> None:
+        """Removes what Kafka had acknowledged when it went away."""
+        if self._acked:
+            await self._remove()
 
     async def _pass(self) -> None:
         """Until the spool is empty; then what was held follows."""

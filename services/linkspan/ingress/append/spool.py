@@ -30,6 +30,8 @@ log = structlog.get_logger()
 
 #: Messages and bytes of one transaction, at most (one message may be larger).
 GROUP, GROUP_BYTES = 1024, 8 * 1024 * 1024
+#: Bytes that wait to be written, at most.
+UNWRITTEN_BYTES = 128 * 1024 * 1024
 #: Seconds after which a sender may come again when there is no room.
 COME_AGAIN = 10
 
@@ -45,7 +47,7 @@ class Spool:
         self._limit, self._reserve = limit, reserve
         self._thread = ThreadPoolExecutor(1, "spool")
         self._queue: deque[tuple[Row, Record]] = deque()
-        self._unwritten = 0
+        self._unwritten = self._unwritten_bytes = 0
         self._wake, self._written = asyncio.Event(), asyncio.Event()
         self._messages: Counter[str] = Counter()
         self._bytes = 0
@@ -102,6 +104,8 @@ class Spool:
         row = Row(0, flow, record.key, record.headers, record.timestamp_ms, record.value)
         if self._bytes + row.size > self._limit:
             raise NotNow(f"Kafka is away, and the spool is full ({self._limit} bytes)", COME_AGAIN)
+        if self._unwritten_bytes + row.size > UNWRITTEN_BYTES:
+            raise NotNow("Kafka is away, and the disk does not keep up with what is sent", 1)
         if not self.messages:
             log.warning("messages are spooled", folder=str(self._own.folder))
         if self._oldest is None:
@@ -109,6 +113,7 @@ class Spool:
         self._messages[flow] += 1
         self._bytes += row.size
         self._unwritten += 1
+        self._unwritten_bytes += row.size
         self._queue.append((row, record))
         self._wake.set()
         self.filled.set()
@@ -142,6 +147,7 @@ class Spool:
         else:
             self._trouble = None
         self._unwritten -= len(group)
+        self._unwritten_bytes -= sum(row.size for row in rows)
         for row, record in group:
             if refusal is None:
                 SPOOLED.labels(row.flow).inc()
