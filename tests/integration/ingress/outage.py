@@ -16,7 +16,8 @@ QUICK = {"LINKSPAN_APPEND_SECONDS": "3", "LINKSPAN_SPOOL_GRACE_SECONDS": "1", "L
 
 
 class Load:
-    """``workers`` senders at once on a few keys; each sends a refused message again, with the same id."""
+    """``workers`` senders at once on a few keys. Every other one sends a message a request, a refused one again with
+    the same id; the others send batches, in which later messages of a key do not wait for earlier ones."""
 
     def __init__(self, url: str, keys: list[str], workers: int = 8, pause: float = 0.0) -> None:
         self._url, self._keys, self._pause = url, keys, pause
@@ -28,11 +29,24 @@ class Load:
     async def _work(self, number: int) -> None:
         async with aiohttp.ClientSession(self._url) as client:
             while not self._stop:
-                number += 1
-                message = order(self._keys[number % len(self._keys)], number)
+                number += 2
+                if number % 2:
+                    await self._send_batch(client, number)
+                    continue
+                message = order(self._keys[number // 2 % len(self._keys)], number)
                 while not self._stop and not await self._sent(client, message):  # noqa: ASYNC110 - paced
                     await asyncio.sleep(0.05)
                 await asyncio.sleep(self._pause)
+
+    async def _send_batch(self, client: aiohttp.ClientSession, number: int) -> None:
+        messages = [order(self._keys[(number + n) % 3], number + n) for n in range(20)]
+        try:
+            taken = await send_batch(client, messages)
+        except aiohttp.ClientError:
+            taken = set()
+        self.accepted |= dict.fromkeys(taken, time.monotonic())
+        self.refused += len(messages) - len(taken)
+        await asyncio.sleep(0.02 if taken else 0.1)
 
     async def _sent(self, client: aiohttp.ClientSession, message: dict[str, Any]) -> bool:
         try:

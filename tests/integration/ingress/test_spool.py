@@ -89,7 +89,7 @@ async def test_under_load_nothing_is_lost_or_overtaken_while_kafka_is_killed_and
         await asyncio.sleep(1)
         accepted = await load.stop()
         repeated = await proof(site, accepted)
-        assert repeated.total() <= 2 * 8
+        assert repeated.total() <= 2 * (4 + 4 * 20)  # in flight at the kills
 
 
 def one_url(client: aiohttp.ClientSession) -> str:
