@@ -25,6 +25,7 @@ from linkspan.ingress.accept.leadership import Leadership
 from linkspan.ingress.accept.wait import OutcomeWatch
 from linkspan.ingress.accept.websocket import Source
 from linkspan.ingress.append.appender import Appender
+from linkspan.ingress.append.spool import Spool
 from linkspan.ingress.flows import flow_intakes
 from linkspan.ingress.pipeline import Pipeline
 from linkspan.ingress.reach import system_checks
@@ -52,8 +53,14 @@ class Ingress:
         client, limit = settings.kafka_client(), settings.linkspan_max_body_bytes
         flows = flow_intakes(integration, catalog)
         self.tracing = Tracing.from_environment("ingress")
+        self.spool = _spool(settings, integration)
         self.appender = Appender(
-            client, flows, settings.linkspan_append_seconds, partial(_topics, settings, integration)
+            client,
+            flows,
+            settings.linkspan_append_seconds,
+            partial(_topics, settings, integration),
+            self.spool,
+            settings.linkspan_spool_grace_seconds,
         )
         self.watch = OutcomeWatch(client, flows, OutcomeCodec(catalog))
         replica = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -87,6 +94,7 @@ class Ingress:
     async def running(self) -> AsyncIterator[None]:
         """Kafka and the sources; what was taken is appended before it ends."""
         appending = asyncio.create_task(self.appender.run())
+        spooling = [asyncio.create_task(self.spool.run())] if self.spool else []
         others = [asyncio.create_task(self._once_connected(self.watch.run))]
         if self.has_sources:
             others.append(asyncio.create_task(self._once_connected(self.leadership.run)))
@@ -94,8 +102,10 @@ class Ingress:
             yield
         finally:
             await _cancelled(*others)
-            await self.appender.drained(10.0)
+            await self.appender.drained(20.0 if self.spool else 10.0)
             await _cancelled(appending)
+            await self.appender.close()
+            await _cancelled(*spooling)
             self.tracing.close()
 
     async def _once_connected(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -114,6 +124,14 @@ def _calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+
+
+def _spool(settings: IngressSettings, integration: Integration) -> Spool | None:
+    """Also where no flow spools any more, but something may be left. Raises UserMistake."""
+    folder = settings.linkspan_data / "spool" / integration.integration
+    if not folder.exists() and not any(flow.when_kafka_is_away == "spool" for flow in integration.flows.values()):
+        return None
+    return Spool(folder, integration.flows, settings.linkspan_spool_bytes, settings.linkspan_spool_reserve_bytes)
 
 
 async def _topics(settings: IngressSettings, integration: Integration) -> None:

@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind
 
 from linkspan.ingress.append.acceptance import Acceptance, Recent
 from linkspan.ingress.append.appender import Appender
-from linkspan.ingress.append.lane import Record
+from linkspan.ingress.append.lane import Record, Settled
 from linkspan.ingress.errors import Conflict, NotNow, TooLarge
 from linkspan.ingress.flows import FlowIntake
 from linkspan.ingress.validate import Message, Origin, Validator
@@ -46,7 +46,7 @@ class Pipeline:
     async def take(
         self, raw: bytes, origin: Origin, traceparent: str, announce: Announce | None = None
     ) -> tuple[Acceptance, bool]:
-        """The acceptance, settled once Kafka has the event, and whether the message was known already.
+        """The acceptance, settled once Kafka or the spool has the event, and whether the message was known already.
 
         ``announce`` is called with the message id before anything is appended. Raises Malformed, InvalidMessage,
         Conflict, TooLarge or NotNow; then nothing was appended. Two calls append in the order in which they were made
@@ -58,7 +58,7 @@ class Pipeline:
         event = self._encode(message)
         if announce:
             announce(message.header["messageId"])
-        return self._append(message, event, traceparent)
+        return self._append(message, event, traceparent, may_spool=origin.sender is None)
 
     async def _check_content_in(self, message: Message) -> None:
         for path in message.flow.content:
@@ -89,7 +89,9 @@ class Pipeline:
             )
         return event
 
-    def _append(self, message: Message, event: Encoded, traceparent: str) -> tuple[Acceptance, bool]:
+    def _append(
+        self, message: Message, event: Encoded, traceparent: str, *, may_spool: bool
+    ) -> tuple[Acceptance, bool]:
         message_id, flow = message.header["messageId"], message.flow
         known = self._recent.find(message_id)
         if known:
@@ -101,9 +103,8 @@ class Pipeline:
         partition = partition_of(key, flow.spec.partitions)
         traced, settled = self._traced(acceptance, flow, partition, traceparent)
         headers = self._headers(message, event, traced)
-        self._appender.append(
-            flow.name, partition, Record(key, event.value, headers, message.received // 1000, settled)
-        )
+        record = Record(key, event.value, headers, message.received // 1000, settled, may_spool)
+        self._appender.append(flow.name, partition, record)
         self._recent.add(acceptance)
         if self._debug:
             log.debug(
@@ -132,7 +133,7 @@ class Pipeline:
 
     def _traced(
         self, acceptance: Acceptance, flow: FlowIntake, partition: int, traceparent: str
-    ) -> tuple[str, Callable[[LinkspanError | None], None]]:
+    ) -> tuple[str, Settled]:
         """The ``traceparent`` for the event, and what is called at its acknowledgement; a span only if sampled."""
         if traceparent[-1] not in "13579bdf":
             return traceparent, acceptance.settle
@@ -145,10 +146,10 @@ class Pipeline:
         }
         traced = self._tracing.begin("append", traceparent, SpanKind.PRODUCER, attributes)
 
-        def settled(error: LinkspanError | None) -> None:
+        def settled(error: LinkspanError | None, spooled: bool) -> None:
             if error:
                 Tracing.fail(traced, error)
             traced.span.end()
-            acceptance.settle(error)
+            acceptance.settle(error, spooled)
 
         return traced.traceparent, settled

@@ -43,6 +43,7 @@ flows:
     to: works
     type: OrderPlaced
     key: payload.orderId
+    when_kafka_is_away: {away}
     partitions: {partitions}
   reports:
     from: works
@@ -76,6 +77,7 @@ class Site:
     bootstrap: str
     works_port: int = field(default_factory=free_port)
     heartbeat: str = "30s"
+    away: str = "refuse"
     name: str = field(default_factory=lambda: f"in{secrets.token_hex(4)}")
 
     def __post_init__(self) -> None:
@@ -89,6 +91,7 @@ class Site:
             shop=free_port(),
             works=self.works_port,
             heartbeat=self.heartbeat,
+            away=self.away,
             partitions=PARTITIONS,
         )
         self.file.write_text(text)

@@ -7,6 +7,10 @@ from prometheus_client import Counter, Gauge, Histogram
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300)
 
 ACCEPTED = Counter("linkspan_accepted_total", "Messages accepted: acknowledged by Kafka.", ["flow"])
+SPOOLED = Counter("linkspan_spooled_total", "Messages accepted into the spool, on this machine's disk.", ["flow"])
+SPOOL_MESSAGES = Gauge("linkspan_spool_messages", "Messages in this replica's spool.", ["flow"])
+SPOOL_BYTES = Gauge("linkspan_spool_bytes", "Bytes of the messages in this replica's spool.")
+SPOOL_OLDEST_SECONDS = Gauge("linkspan_spool_oldest_seconds", "Age of the oldest message in the spool; 0 when empty.")
 REFUSED = Counter("linkspan_refused_total", "Messages refused at ingress, by the reason.", ["reason"])
 APPEND_SECONDS = Histogram(
     "linkspan_append_seconds", "From the start of an append to Kafka's acknowledgement.", ["flow"], buckets=SECONDS
