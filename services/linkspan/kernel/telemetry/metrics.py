@@ -19,4 +19,13 @@ IN_FLIGHT = Gauge("linkspan_in_flight", "Messages fetched and not finished.", ["
 END_TO_END_SECONDS = Histogram(
     "linkspan_end_to_end_seconds", "From acceptance to the other system's acknowledgement.", ["flow"], buckets=SECONDS
 )
-SOURCE_CONNECTED = Gauge("linkspan_source_connected", "1 while this replica holds the source's connection.", ["source"])
+SOURCE_CONNECTED = Gauge(
+    "linkspan_source_connected",
+    "1 while this replica holds the source's connection, or polls it and is answered.",
+    ["source"],
+)
+LOOKUPS = Counter(
+    "linkspan_lookups_total",
+    "Lookups of a transform: hit (in memory), found, missing, failed (the system cannot be asked).",
+    ["flow", "result"],
+)
