@@ -68,6 +68,29 @@ class Throttle(Part):
     """Deliveries under way at once."""
 
 
+class Poll(Part):
+    """A change feed that is read: ``GET path?after=<cursor>&limit=<limit>`` answers ``{items, next}``.
+
+    An item is ``{<cursor>, type, payload}``, with ``correlationId``, ``traceparent``, ``at`` (its time), ``priority``
+    and ``ttl`` where it has them.
+    """
+
+    path: str
+    """Such as /v1/changes."""
+    every: Seconds = 5.0
+    """Pause after a page without items."""
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    """Items of one page."""
+    cursor: str = "change"
+    """The item's field that numbers the changes; `next` of a page, or that of its last item, is asked `after` with."""
+    first: str = "0"
+    """What is asked `after` with as long as no cursor was kept."""
+    query: dict[str, str] = Field({})
+    """Further parameters, such as {content: "true"}."""
+    id: str | None = None
+    """The item's field with the message id (a uuid); without it the id is made from source and change."""
+
+
 class System(Part):
     """An endpoint outside. ``source`` is the path a websocket system's events are received from."""
 
@@ -89,6 +112,8 @@ class System(Part):
     """Path where a websocket system gives its events."""
     subprotocol: str | None = None
     """WebSocket subprotocol."""
+    poll: Poll | None = None
+    """The change feed of a rest system, for messages that it does not send by itself."""
 
     @field_validator("url")
     @classmethod
@@ -181,6 +206,7 @@ class Integration(Part):
             *self._unknown_systems(),
             *self._same_sender_and_type(),
             *self._one_way_tables(),
+            *self._useless_polls(),
             *self._lookups_elsewhere(),
         ]
         if faults:
@@ -211,6 +237,13 @@ class Integration(Part):
                 if other != key:
                     yield Fault(f"values.{name}.{key}", f"{value!r} stands for {other!r} already; tables go both ways")
 
+    def _useless_polls(self) -> Iterator[Fault]:
+        for name, system in self.systems.items():
+            if system.poll and system.kind != "rest":
+                yield Fault(f"systems.{name}.poll", f"only a rest system is polled, and this is a {system.kind} system")
+            elif system.poll and not self.flows_from(name):
+                yield Fault(f"systems.{name}.poll", f"no flow comes from {name}: nothing of it would be taken")
+
     def _lookups_elsewhere(self) -> Iterator[Fault]:
         for name, flow in self.flows.items():
             for index, step in enumerate(flow.transform):
@@ -224,7 +257,11 @@ class Integration(Part):
     def sources(self) -> list[str]:
         """Systems that Linkspan itself asks or connects to for their messages, in the file's order."""
         senders = {flow.from_ for flow in self.flows.values()}
-        return [name for name, system in self.systems.items() if name in senders and system.kind == "websocket"]
+        return [
+            name
+            for name, system in self.systems.items()
+            if name in senders and (system.kind == "websocket" or system.poll)
+        ]
 
     def flows_from(self, system: str) -> dict[str, str]:
         """Type of message -> flow, for what this system sends."""

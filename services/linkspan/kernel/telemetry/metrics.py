@@ -24,6 +24,11 @@ SOURCE_CONNECTED = Gauge(
     "1 while this replica holds the source's connection, or polls it and is answered.",
     ["source"],
 )
+POLLED = Counter(
+    "linkspan_polled_total",
+    "Changes read from a polled source: taken, unfit (a dead letter), skipped (a type that no flow takes).",
+    ["source", "result"],
+)
 LOOKUPS = Counter(
     "linkspan_lookups_total",
     "Lookups of a transform: hit (in memory), found, missing, failed (the system cannot be asked).",
