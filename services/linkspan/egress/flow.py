@@ -56,7 +56,7 @@ class FlowService:
         self._codec = OutcomeCodec(catalog)
         destination = integration.systems[flow.to]
         self.adapter = _ADAPTERS[destination.kind](destination, flow.deliver)
-        transform = Transform(integration, name, catalog, blobs)
+        self._transform = transform = Transform(integration, name, catalog, blobs)
         instruments = Instruments(name, flow.to, tracing)
         retry = _policy(destination)
         self._pipeline = Pipeline(
@@ -129,6 +129,7 @@ class FlowService:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=10)
         await self._pipeline.close()
+        await self._transform.close()
         if self._refusal_adapter is not None:
             await self._refusal_adapter.close()
 

@@ -19,14 +19,18 @@ import typer
 import uvloop
 
 from linkspan.ingress.accept.batch import Batch
+from linkspan.ingress.accept.cursor import Cursor
 from linkspan.ingress.accept.docs import application
+from linkspan.ingress.accept.feed import Feed
 from linkspan.ingress.accept.http import Messages, Route, Routes
+from linkspan.ingress.accept.items import Items
 from linkspan.ingress.accept.leadership import Leadership
+from linkspan.ingress.accept.poller import Poller
 from linkspan.ingress.accept.wait import OutcomeWatch
-from linkspan.ingress.accept.websocket import Source
+from linkspan.ingress.accept.websocket import Source as WebSocketSource
 from linkspan.ingress.append.appender import Appender
 from linkspan.ingress.append.spool import Spool
-from linkspan.ingress.flows import flow_intakes
+from linkspan.ingress.flows import FlowIntake, flow_intakes
 from linkspan.ingress.pipeline import Pipeline
 from linkspan.ingress.reach import system_checks
 from linkspan.ingress.settings import IngressSettings
@@ -69,10 +73,7 @@ class Ingress:
             client,
             f"linkspan-{integration.integration}-sources",
             sources_topic(integration.integration),
-            [
-                Source(name, integration.systems[name], pipeline, self.tracing, limit, self.appender.connected)
-                for name in integration.sources()
-            ],
+            [self._source(name, integration, pipeline, flows, settings) for name in integration.sources()],
             settings.linkspan_session_seconds,
         )
         self.has_sources = bool(integration.sources())
@@ -83,6 +84,23 @@ class Ingress:
             "/v1/messages:batch": Batch(pipeline, limit),
         }
         self.app = Routes(routes, application(flows, catalog, self._ready, checks), self.tracing)
+
+    def _source(
+        self,
+        name: str,
+        integration: Integration,
+        pipeline: Pipeline,
+        flows: list[FlowIntake],
+        settings: IngressSettings,
+    ) -> Poller | WebSocketSource:
+        system, limit, kafka = integration.systems[name], settings.linkspan_max_body_bytes, self.appender.connected
+        if system.poll is None:
+            return WebSocketSource(name, system, pipeline, self.tracing, limit, kafka)
+        cursor = Cursor(settings.kafka_client(), sources_topic(integration.integration), name)
+        by_type = {flow.spec.type: flow for flow in flows if flow.spec.from_ == name}
+        feed = Feed(system, system.poll, limit)
+        items = Items(name, system.poll, pipeline, by_type, self.tracing)
+        return Poller(name, system.poll, feed, cursor, items, kafka)
 
     async def _kafka(self) -> str | None:
         return self.appender.trouble

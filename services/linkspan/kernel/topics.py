@@ -34,6 +34,7 @@ class Headers:
     ACCEPTED_BY = "accepted-by"
     ACCEPTED_SEQ = "accepted-seq"
     PRIORITY = "priority"
+    REFUSED = "refused"  # why the value is no event but what came from a source, and is to be a dead letter
     # and of an outcome
     KIND = "kind"
     OFFSET = "offset"

@@ -116,10 +116,11 @@ class Bridge:
             await asyncio.gather(*waiting)
         return ids
 
-    async def append_raw(self, value: bytes, key: str) -> None:
+    async def append_raw(self, value: bytes, key: str, **headers: bytes) -> None:
         async with AIOKafkaProducer(bootstrap_servers=self.bootstrap) as producer:
             partition = partition_of(key.encode(), self.partitions)
-            await producer.send_and_wait(self.topics.events, value, key.encode(), partition)
+            said = list(headers.items())
+            await producer.send_and_wait(self.topics.events, value, key.encode(), partition, headers=said)
 
     async def outcomes(self) -> list[dict[str, Any]]:
         """All so far, each with its ``partition``; in the order of each partition."""

@@ -16,7 +16,10 @@ RecordHeaders = list[tuple[str, bytes]]
 
 
 class Event(msgspec.Struct):
-    """A fetched event and what its record headers say. ``accepted_at``: microseconds since 1970."""
+    """A fetched event and what its record headers say. ``accepted_at``: microseconds since 1970.
+
+    ``refused``: the value is no event but an item that ingress could not refuse; why it is no message.
+    """
 
     offset: int
     value: bytes | None
@@ -26,6 +29,7 @@ class Event(msgspec.Struct):
     accepted_at: int
     traceparent: str | None
     key: bytes | None
+    refused: str | None = None
 
     @classmethod
     def of(cls, record: Any) -> Event:
@@ -41,6 +45,7 @@ class Event(msgspec.Struct):
             int(accepted) if accepted.isdigit() else record.timestamp * 1000,
             _text(found.get(Headers.TRACEPARENT)),
             record.key,
+            _text(found.get(Headers.REFUSED)),
         )
 
 

@@ -23,7 +23,6 @@ IN_FLIGHT = Gauge("linkspan_in_flight", "Messages fetched and not finished.", ["
 END_TO_END_SECONDS = Histogram(
     "linkspan_end_to_end_seconds", "From acceptance to the other system's acknowledgement.", ["flow"], buckets=SECONDS
 )
-SOURCE_CONNECTED = Gauge("linkspan_source_connected", "1 while this replica holds the source's connection.", ["source"])
 UNACCOUNTED = Gauge(
     "linkspan_unaccounted",
     "Events below their owner's position without an outcome, found in the log by this replica; must stay 0.",
@@ -31,4 +30,19 @@ UNACCOUNTED = Gauge(
 )
 UNWATCHED = Gauge(
     "linkspan_unaccounted_unchecked", "Events below their owner's position that are not looked at yet.", ["flow"]
+)
+SOURCE_CONNECTED = Gauge(
+    "linkspan_source_connected",
+    "1 while this replica holds the source's connection, or polls it and is answered.",
+    ["source"],
+)
+POLLED = Counter(
+    "linkspan_polled_total",
+    "Changes read from a polled source: taken, unfit (a dead letter), skipped (a type that no flow takes).",
+    ["source", "result"],
+)
+LOOKUPS = Counter(
+    "linkspan_lookups_total",
+    "Lookups of a transform: hit (in memory), found, missing, failed (the system cannot be asked).",
+    ["flow", "result"],
 )
