@@ -15,6 +15,7 @@ from linkspan.egress.instruments import Instruments
 from linkspan.egress.own.clients import KafkaClients
 from linkspan.egress.own.member import FlowMember
 from linkspan.egress.own.owner import FlowContext
+from linkspan.egress.own.store import PositionCodec
 from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.egress.partition.window import WindowLimits
 from linkspan.egress.pipeline import Pipeline
@@ -23,7 +24,7 @@ from linkspan.egress.record.outcome import OutcomeWriter
 from linkspan.egress.refuse.notifier import RefusalContext, RefusalNotifier
 from linkspan.egress.transform.transform import Transform
 from linkspan.kernel.blobs import BlobStore
-from linkspan.kernel.codec import Decoder, OutcomeCodec
+from linkspan.kernel.codec import Decoder, OutcomeCodec, RecordCodec
 from linkspan.kernel.json_form import JsonForm
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Deliver, Integration, System
@@ -55,7 +56,9 @@ class FlowService:
         self._topics = FlowTopics.of(integration.integration, name)
         self._codec = OutcomeCodec(catalog)
         destination = integration.systems[flow.to]
-        self.adapter = _ADAPTERS[destination.kind](destination, flow.deliver)
+        limit = min(destination.timeout, clients.timing.attempt)
+        bounded = destination.model_copy(update={"timeout": limit})
+        self.adapter = _ADAPTERS[destination.kind](bounded, flow.deliver)
         self._transform = transform = Transform(integration, name, catalog, blobs)
         instruments = Instruments(name, flow.to, tracing)
         retry = _policy(destination)
@@ -76,11 +79,13 @@ class FlowService:
         limits = WindowLimits()
         return FlowContext(
             self.name,
+            f"{self._integration.integration}.{self.name}",
             group,
             self._topics,
             self._clients,
             self._pipeline,
             writer,
+            PositionCodec(RecordCodec(self._catalog, "Position")),
             instruments,
             retry,
             limits,

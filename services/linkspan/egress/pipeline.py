@@ -33,12 +33,14 @@ _SLOW_TRANSFORMS = 4
 
 
 class Owned(Protocol):
-    """A partition as the pipeline sees it; ``active`` ends when it is lost or stopping: nothing new is attempted."""
+    """A partition as the pipeline sees it. ``may_attempt``: it is not lost or stopping, and its lease holds at
+    ``now`` (the event loop's time); else nothing new is attempted."""
 
     partition: int
     state: PartitionState
-    active: bool
     attempts: int
+
+    def may_attempt(self, now: float) -> bool: ...
 
     def record(self, effect: Record, sent_at: int | None) -> None: ...
 
@@ -87,8 +89,10 @@ class Pipeline:
         taken = 0
         share = max(1, left // max(1, len(self._owned)))
         for owned in tuple(self._owned):
+            if not owned.may_attempt(now):
+                continue
             budget = self._throttle.budget(now, self.breaker.budget(now, min(share, left - taken)))
-            for message in owned.state.next_deliveries(budget, now) if budget > 0 and owned.active else ():
+            for message in owned.state.next_deliveries(budget, now) if budget > 0 else ():
                 taken += 1
                 if not self._take(owned, message, now):
                     return 0

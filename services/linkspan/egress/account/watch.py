@@ -1,7 +1,7 @@
 """Says all the time what ``linkspan audit`` says when asked, about the partitions that this replica owns.
 
 It follows ``outcomes`` in the log, apart from the memory of the delivery, and looks whether every event that the
-position has passed since is among them. docs/decisions/0007 has what it covers and what it costs.
+position has passed since is among them. docs/decisions/0009 has what it covers and what it costs.
 """
 
 from __future__ import annotations
@@ -101,11 +101,12 @@ class AccountWatch:
     async def _look_at(self, reader: AIOKafkaConsumer, partition: int) -> int:
         """How many events are still to be checked."""
         now = await standing(self._clients, self._integration, self._flow, partition)
-        if now.events is None:
+        if now is None:
             return 0
         followed = self._followed.get(partition)
         if followed is None:
-            self._followed[partition] = Followed(now.events, now.outcomes)
+            finished = {offset for first, end in now.finished for offset in range(first, end)}
+            self._followed[partition] = Followed(now.events, now.outcomes, now.outcomes_epoch, finished)
             return 0
         if not await self._follow(reader, partition, followed):
             return max(0, now.events - followed.checked)
