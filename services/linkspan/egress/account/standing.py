@@ -6,10 +6,14 @@ import asyncio
 from collections.abc import Iterable
 
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 
 from linkspan.egress.own.clients import KafkaClients
 from linkspan.egress.own.position import Position, committed_position
 from linkspan.kernel.topics import FlowTopics, egress_group
+
+#: The first to ask for any group on a new Kafka is told that it has no coordinator yet; seconds between tries.
+_TRIES, _PAUSE = 10, 0.5
 
 
 async def standing(clients: KafkaClients, integration: str, flow: str, partition: int) -> Position:
@@ -25,6 +29,14 @@ async def positions(
     clients: KafkaClients, integration: str, flow: str, partitions: Iterable[int]
 ) -> dict[int, int | None]:
     """Of events alone; None: the partition never had an owner. Raises KafkaError."""
-    wanted = tuple(partitions)
-    found = await asyncio.gather(*(standing(clients, integration, flow, partition) for partition in wanted))
-    return {partition: position.events for partition, position in zip(wanted, found, strict=True)}
+    wanted, tries = tuple(partitions), _TRIES
+    while True:
+        tries -= 1
+        try:
+            found = await asyncio.gather(*(standing(clients, integration, flow, partition) for partition in wanted))
+        except KafkaError:
+            if not tries:
+                raise
+        else:
+            return {partition: position.events for partition, position in zip(wanted, found, strict=True)}
+        await asyncio.sleep(_PAUSE)
