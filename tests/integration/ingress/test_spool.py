@@ -126,9 +126,12 @@ async def test_grace_answers_and_a_stop_without_kafka(broker: EmbeddedKafka, sit
         async with client.post("/v1/messages", json=newest) as answer:
             assert answer.status == 202
         await proof(site, accepted | {message_id(newest)})
-        of_key = [about(r)[Headers.MESSAGE_ID] for r in await site.records() if r.key == KEYS[0].encode()]
-        wanted = [message_id(one) for one in (unacked, later, newest)]
-        assert list(dict.fromkeys(of_key)) == wanted
+        of_key = {about(r)[Headers.MESSAGE_ID]: r for r in await site.records() if r.key == KEYS[0].encode()}
+        assert list(of_key) == [message_id(one) for one in (unacked, later, newest)]
+        first, _, direct = of_key.values()
+        assert [name for name, _ in first.headers] == [name for name, _ in direct.headers]
+        assert int(about(first)[Headers.ACCEPTED_AT]) // 1000 == first.timestamp
+        assert first.timestamp < direct.timestamp - 8_000
 
 
 async def test_killed_while_it_spools_and_a_restart_drains_first(
