@@ -28,8 +28,6 @@ log = structlog.get_logger()
 
 #: Messages a pump takes at most before the event loop gets its turn.
 _BURST = 256
-#: Transforms with async steps (a subprocess, seconds) that run at a time.
-_SLOW_TRANSFORMS = 4
 
 
 class Owned(Protocol):
@@ -153,7 +151,7 @@ class Pipeline:
         return Poison(f"it cannot be prepared: {type(error).__name__}: {error}")
 
     def _prepare_later(self, owned: Owned, message: Message) -> bool:
-        if self._slow >= _SLOW_TRANSFORMS:
+        if self._slow >= self.preparation.at_once:
             owned.state.put_back(message)
             return False
         self._slow += 1

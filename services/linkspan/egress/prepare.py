@@ -47,6 +47,7 @@ class Preparation:
         newest = catalog.events(integration.integration, flow.type)[-1]
         self._form = JsonForm(newest.definition, "")
         self._transform, self._tracing = transform, tracing
+        self.at_once = transform.at_once
 
     def now(self, event: Event) -> Prepared | None:
         """None where the transform has to wait for something: then ``later``. Raises Poison."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +14,19 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from tests.integration.egress.destinations import QueueDestination
 from tests.integration.ingress.feed_server import FeedServer, feed_server
 from tests.integration.ingress.site import Replica, Site, replica
 from tests.kafka_fixture import Kafka
 
 from linkspan.broker import EmbeddedKafka
+from linkspan.egress.flow import FlowService
+from linkspan.egress.own.clients import KafkaClients
+from linkspan.egress.record.recorder import discarded
+from linkspan.kernel.blobs import BlobStore
+from linkspan.kernel.codec import OutcomeCodec
+from linkspan.kernel.spec_file import catalog_for, load_integration
+from linkspan.kernel.telemetry.traces import Tracing
 from linkspan.kernel.topics import Headers
 
 pytestmark = pytest.mark.kafka
@@ -63,6 +73,32 @@ async def cursor_is(site: Site, wanted: str) -> None:
     async with asyncio.timeout(20):
         while (await cursors(site))[-1:] != [wanted]:  # noqa: ASYNC110
             await asyncio.sleep(0.2)
+
+
+async def outcomes(site: Site, count: int) -> list[dict[str, Any]]:
+    """What egress makes of the flow's events."""
+    destination = await QueueDestination(api_key="the-key", port=site.works_port).start()
+    integration = load_integration(site.file, {})
+    catalog = catalog_for(integration)
+    clients = KafkaClients(site.bootstrap)
+    service = FlowService(integration, "orders", catalog, clients, BlobStore(str(site.blobs)), Tracing(None, 0.0), 500)
+    codec = OutcomeCodec(catalog)
+    reader = clients.reader()
+    await reader.start()
+    await service.start()
+    try:
+        reader.assign([TopicPartition(site.topic("orders", "outcomes"), number) for number in range(2)])
+        found: list[dict[str, Any]] = []
+        async with asyncio.timeout(40):
+            while len(found) < count:
+                for batch in (await reader.getmany(timeout_ms=200)).values():
+                    found += [codec.decode(record.value) for record in batch]
+        return found
+    finally:
+        await service.stop()
+        await destination.stop()
+        await discarded()
+        await reader.stop()
 
 
 async def metrics(one: Replica) -> dict[str, float]:
@@ -123,14 +159,23 @@ async def test_a_faulty_change_is_kept_as_it_came_with_its_faults(kafka: Kafka, 
             if Headers.REFUSED in (headers := dict(record.headers))
         }
         assert len(unfit) == 5
-        record, headers = next(pair for reason, pair in unfit.items() if "count" in reason and "colour" in reason)
+        reason = next(reason for reason in unfit if "count" in reason and "colour" in reason)
+        record, headers = unfit[reason]
         assert json.loads(record.value)["payload"] == wrong
         assert record.key == wrong["orderId"].encode()
         assert headers[Headers.TYPE] == b"OrderPlaced"
         assert uuid.UUID(headers[Headers.MESSAGE_ID].decode()).version == 5
         assert {"the item has no payload", "the item has no type"} <= unfit.keys()
-        long = next(record for reason, (record, _) in unfit.items() if "the limit is" in reason)
+        long = next(record for said, (record, _) in unfit.items() if "the limit is" in said)
         assert json.loads(long.value)["item"]["size"] > 1_200_000
+        letters = {one["reason"]: one for one in await outcomes(site, 6)}
+        assert letters.pop(None)["kind"] == "delivered"
+        assert letters.keys() == {f"no message came in: {reason}" for reason in unfit}
+        assert {(one["kind"], one["failure"]) for one in letters.values()} == {("dead_lettered", "poison")}
+        assert letters[f"no message came in: {reason}"]["key"] == wrong["orderId"]
+        assert {one["messageId"] for one in letters.values()} == {
+            headers[Headers.MESSAGE_ID].decode() for _, headers in unfit.values()
+        }
 
 
 async def test_a_page_that_is_read_again_gives_the_same_ids(kafka: Kafka, tmp_path: Path) -> None:
@@ -218,3 +263,58 @@ async def test_one_replica_polls_and_another_takes_over_where_it_was(kafka: Kafk
             feed.add(order())
             await records(site, 3)
         assert feed.asked.count(0) == 1
+
+
+async def test_kill_9_in_the_middle_loses_nothing_and_makes_no_other_ids(kafka: Kafka, tmp_path: Path) -> None:
+    """First arrivals are in the feed's order for each key, and what comes twice is the same."""
+    async with feed_server() as feed:
+        site = polled(tmp_path, kafka.bootstrap, feed)
+        keys = [str(uuid.uuid4()) for _ in range(4)]
+        for number in range(400):
+            feed.add({"orderId": keys[number % 4], "count": number})
+        for stop in (40, 200):
+            async with replica(site) as one:
+                while max(feed.asked, default=0) < stop:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+                one.kill()
+        async with replica(site):
+            await cursor_is(site, "400")
+        decoder = site.decoder()
+        events = [decoder.decode(record.value)[1] for record in await site.records()]
+        ids = {(event["header"]["messageId"], event["payload"]["count"]) for event in events}
+        assert len(ids) == len({one for one, _ in ids}) == 400
+        for key in keys:
+            first = dict.fromkeys(event["payload"]["count"] for event in events if event["payload"]["orderId"] == key)
+            assert list(first) == sorted(first)
+
+
+async def test_a_leader_that_slept_past_its_session_stops_polling(kafka: Kafka, tmp_path: Path) -> None:
+    """What it had begun may come twice, with the same ids; then one replica polls, the other."""
+    short = {"LINKSPAN_SESSION_SECONDS": "6"}
+    async with feed_server() as feed:
+        site = polled(tmp_path, kafka.bootstrap, feed)
+        for number in range(20):
+            feed.add(order(number))
+        async with replica(site, **short) as first:
+            await cursor_is(site, "20")
+            async with replica(site, **short) as second:
+                await asyncio.sleep(4)
+                holder = first if holds(first) else second
+                os.kill(holder.process.pid, signal.SIGSTOP)
+                for number in range(20, 40):
+                    feed.add(order(number))
+                await cursor_is(site, "40")
+                os.kill(holder.process.pid, signal.SIGCONT)
+                async with asyncio.timeout(15):
+                    while "given back" not in holder.log.read_text():  # noqa: ASYNC110
+                        await asyncio.sleep(0.1)
+                for number in range(40, 60):
+                    feed.add(order(number))
+                await cursor_is(site, "60")
+                counts = sorted(event["payload"]["count"] for event in (await site.events()).values())
+        assert counts == list(range(60))
+
+
+def holds(one: Replica) -> bool:
+    about = [line for line in one.log.read_text().splitlines() if "source is polled" in line or "given back" in line]
+    return bool(about) and "source is polled" in about[-1]

@@ -26,6 +26,8 @@ from linkspan.kernel.steps import StepContext
 _encode = msgspec.json.Encoder().encode
 _to_json = msgspec.to_builtins
 Step = Expression | NamedStep | Lookup
+#: Transforms with async steps (a subprocess, seconds) that run at a time.
+SLOW_TRANSFORMS = 4
 
 
 class InvalidTransform(UserMistake):
@@ -40,7 +42,8 @@ class Transform:
     """From a message's JSON form (content as ``bytes`` or a blob reference) to the payload that leaves.
 
     What leaves is plain JSON data that fits the schema of ``delivers``, with that schema's defaults filled in, content
-    as base64 text. ``text`` is all that decides the result, ``hash`` its first 16 SHA-256 digits.
+    as base64 text. ``text`` is all that decides the result, ``hash`` its first 16 SHA-256 digits. ``at_once``: how many
+    may wait at a time for something else.
     Raises InvalidTransform, and UnknownSchema where a type has none.
     """
 
@@ -53,6 +56,8 @@ class Transform:
         self._look = look(taken)
         self._checks = bool(self._steps) or self.type != spec.type
         self.is_sync = not any(isinstance(step, NamedStep) for step in self._steps)
+        lookups = [step.at_once for step in self._steps if isinstance(step, Lookup)]
+        self.at_once = max(lookups) if lookups and self.is_sync else SLOW_TRANSFORMS
         self.text = _said(spec, self._steps, integration)
         self.hash = hashlib.sha256(self.text.encode()).hexdigest()[:16]
 
