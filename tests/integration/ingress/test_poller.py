@@ -21,8 +21,7 @@ from tests.kafka_fixture import Kafka
 
 from linkspan.broker import EmbeddedKafka
 from linkspan.egress.flow import FlowService
-from linkspan.egress.own.clients import KafkaClients
-from linkspan.egress.record.recorder import discarded
+from linkspan.egress.own.clients import KafkaClients, discarded
 from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.codec import OutcomeCodec
 from linkspan.kernel.spec_file import catalog_for, load_integration
