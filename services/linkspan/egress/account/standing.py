@@ -8,7 +8,7 @@ from functools import cache
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from linkspan.egress.own.clients import KafkaClients
+from linkspan.egress.own.clients import KafkaClients, stop_consumer
 from linkspan.egress.own.store import POSITION, PositionCodec
 from linkspan.egress.partition.position import Position
 from linkspan.kernel.codec import RecordCodec
@@ -33,7 +33,7 @@ async def standing(clients: KafkaClients, integration: str, flow: str, partition
         found = await _last(reader, state, max(first, end - _NEAR_THE_END), end)
         return found or await _last(reader, state, first, end)
     finally:
-        await reader.stop()
+        await stop_consumer(reader)
 
 
 async def positions(

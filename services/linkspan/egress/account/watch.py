@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -18,7 +17,7 @@ from aiokafka.errors import KafkaError
 from linkspan.egress.account.log import outcome_said
 from linkspan.egress.account.standing import standing
 from linkspan.egress.account.tally import OWNER, REDRIVEN, STATUSES
-from linkspan.egress.own.clients import KafkaClients
+from linkspan.egress.own.clients import KafkaClients, stop_consumer
 from linkspan.kernel.telemetry import metrics
 from linkspan.kernel.topics import FlowTopics
 
@@ -87,8 +86,7 @@ class AccountWatch:
             except Exception:
                 log.exception("the account is not watched", flow=self._flow)  # never a reason to stop delivering
             finally:
-                with suppress(KafkaError, OSError):
-                    await reader.stop()
+                await stop_consumer(reader)
 
     async def _look(self, reader: AIOKafkaConsumer) -> None:
         owned = self._owned()

@@ -81,7 +81,7 @@ async def stop_consumer(consumer: AIOKafkaConsumer, limit: float = 5.0) -> None:
     done, _ = await asyncio.wait({stopping}, timeout=limit)
     if not done:
         stopping.cancel()
-    elif error := stopping.exception():
+    elif not stopping.cancelled() and (error := stopping.exception()):
         log.debug("a consumer did not stop cleanly", error=repr(error))
 
 
