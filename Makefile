@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check format lock clean
+.PHONY: help setup demo test chaos-takeover bench-smoke check format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,7 +20,13 @@ demo: $(STAMP) ## starts a real Kafka and both systems, sends two plans through 
 	@$(BIN)/linkspan demo $(ARGS)
 
 test: $(STAMP) ## the whole test suite but what needs Docker (ARGS="-k name" narrows it)
-	$(BIN)/python -m pytest -m "not docker" $(ARGS)
+	$(BIN)/python -m pytest -m "not docker and not chaos" $(ARGS)
+
+chaos-takeover: $(STAMP) ## stops owners of partitions at each step and write; CHAOS_SEED and CHAOS_REPEATS choose
+	$(BIN)/python -m pytest -m chaos -s tests/chaos $(ARGS)
+
+bench-smoke: $(STAMP) ## about a minute: intake and delivery side by side with FastAPI and Faust programs
+	@$(BIN)/python -m bench.smoke
 
 check: $(STAMP) ## lint, types, layers, schemas
 	$(BIN)/ruff check
@@ -34,7 +40,7 @@ format: $(STAMP) ## formats and mends what ruff can
 	$(BIN)/ruff format
 
 lock: $(STAMP) ## resolves requirements.lock anew
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --generate-hashes \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --group bench --generate-hashes \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
 
 clean: ## removes .venv and everything made beside it

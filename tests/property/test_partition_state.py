@@ -7,6 +7,7 @@ forgets the state and keeps the logs and the last commit; a successor reads back
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from linkspan.egress.partition.answer import Superseded, Unanswered
 from linkspan.egress.partition.lanes import Message
 from linkspan.egress.partition.memory import FINISHING, Memory
+from linkspan.egress.partition.position import Position
 from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.egress.partition.state import PartitionState, Record
 from linkspan.egress.partition.window import WindowLimits
@@ -43,8 +45,8 @@ class Partition(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.events: list[tuple[int, bytes | None]] = []
-        self.log: list[tuple[str, int]] = []
-        self.commit = (0, 0)
+        self.log: list[tuple[str, int, int]] = []
+        self.state_topic: Position = Position()
         self.now = 0.0
         self.sent: list[tuple[int, bool]] = []
         self.charges: dict[int, int] = {}
@@ -54,11 +56,14 @@ class Partition(RuleBasedStateMachine):
         self.take_over()
 
     def take_over(self) -> None:
-        position, outcomes = self.commit
-        memory = Memory()
-        for outcome_offset, (kind, offset) in list(enumerate(self.log))[outcomes:]:
-            memory.fold(outcome_offset, kind, offset, position)
-        memory.read_to(len(self.log))
+        """Steps 6 to 8: what crashes between them leaves an epoch without checkpoint, or without ``owner``."""
+        self.state_topic = replace(self.state_topic, epoch=self.state_topic.epoch + 1)
+        self.log.append(("owner", -1, self.state_topic.epoch))
+        self.epoch, position = self.state_topic.epoch, self.state_topic.events
+        memory = Memory(self.state_topic)
+        for outcome_offset, said in list(enumerate(self.log))[self.state_topic.outcomes :]:
+            memory.fold(outcome_offset, *said)
+        assert memory.epoch == self.epoch
         retry = RetryPolicy(ATTEMPTS, 1.0, 8.0, random.Random(1))
         end = self.events[-1][0] + 1 if self.events else 0
         self.state = PartitionState(retry, LIMITS, memory, end)
@@ -120,7 +125,7 @@ class Partition(RuleBasedStateMachine):
     def ack(self, count: int) -> None:
         for effect in self.waiting[:count]:
             offset = effect.message.offset
-            self.log.append((effect.kind, offset))
+            self.log.append((effect.kind, offset, self.epoch))
             self.state.outcome_acked(effect.message, effect.kind, len(self.log) - 1)
         del self.waiting[:count]
 
@@ -130,29 +135,52 @@ class Partition(RuleBasedStateMachine):
 
     @rule()
     def checkpoint(self) -> None:
-        position = self.state.position(self.next_fetch)
-        self.commit = position, self.state.outcomes_from(position)
+        self.state_topic = self.state.position(self.next_fetch)
 
     @rule(appended=st.integers(0, 3))
     def crash(self, appended: int) -> None:
         """Some of what waited for its ack stands in the log all the same."""
-        self.log += [(effect.kind, effect.message.offset) for effect in self.waiting[:appended]]
+        self.log += [(effect.kind, effect.message.offset, self.epoch) for effect in self.waiting[:appended]]
         self.take_over()
 
+    @rule(appended=st.integers(1, 3))
+    def wake_up_late(self, appended: int) -> None:
+        """The former owner goes on after its successor began: what it appends then is void."""
+        before, late = self.epoch, self.waiting[:appended]
+        self.take_over()
+        self.log += [(effect.kind, effect.message.offset, before) for effect in late]
+
+    @rule()
+    def crash_between_the_epoch_and_its_mark(self) -> None:
+        """Step 6 done, step 7 not; or the mark comes late, after the next owner's."""
+        self.state_topic = replace(self.state_topic, epoch=self.state_topic.epoch + 1)
+        skipped = self.state_topic.epoch
+        self.take_over()
+        self.log.append(("owner", -1, skipped))
+
+    def valid(self) -> list[int]:
+        """Offsets that valid outcomes finish, by the epoch rule read plainly."""
+        found, in_force = [], 0
+        for kind, offset, epoch in self.log:
+            in_force = max(in_force, epoch) if kind == "owner" else in_force
+            if kind in FINISHING and epoch >= in_force:
+                found.append(offset)
+        return found
+
     def finished(self) -> set[int]:
-        return {offset for kind, offset in self.log if kind in FINISHING}
+        return set(self.valid())
 
     @invariant()
     def position_never_passes_an_unfinished_event(self) -> None:
         if hasattr(self, "state"):
-            position = self.state.position(self.next_fetch)
+            position = self.state.position(self.next_fetch).events
             finished = self.finished()
             assert all(offset in finished for offset, _ in self.events if offset < position)
-            assert all(offset in finished for offset, _ in self.events if offset < self.commit[0])
+            assert all(offset in finished for offset, _ in self.events if offset < self.state_topic.events)
 
     @invariant()
     def each_message_is_finished_once(self) -> None:
-        finishing = [offset for kind, offset in self.log if kind in FINISHING]
+        finishing = self.valid()
         assert len(finishing) == len(set(finishing)), "recorded, and done again"
 
     @invariant()
@@ -197,7 +225,7 @@ class Partition(RuleBasedStateMachine):
             if self.waiting:
                 self.ack(len(self.waiting))
         assert self.finished() == {offset for offset, _ in self.events}
-        assert self.state.position(self.next_fetch) == self.next_fetch
+        assert self.state.position(self.next_fetch).events == self.next_fetch
         assert self.state.wake_at() is None
 
 

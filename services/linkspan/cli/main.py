@@ -22,6 +22,7 @@ COMMANDS = {
     "analysis": "linkspan.reference.analysis.main:analysis",
     "topics": "linkspan.cli.topics:topics",
     "check": "linkspan.cli.check:check",
+    "audit": "linkspan.cli.audit:audit",
     "schemas": "linkspan.cli.schemas:schemas_app",
 }
 

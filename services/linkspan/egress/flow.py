@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from linkspan.egress.account.watch import AccountWatch
 from linkspan.egress.deliver.adapter import Adapter
 from linkspan.egress.deliver.breaker import Breaker
 from linkspan.egress.deliver.rest import RestAdapter
@@ -14,6 +15,7 @@ from linkspan.egress.instruments import Instruments
 from linkspan.egress.own.clients import KafkaClients
 from linkspan.egress.own.member import FlowMember
 from linkspan.egress.own.owner import FlowContext
+from linkspan.egress.own.store import PositionCodec
 from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.egress.partition.window import WindowLimits
 from linkspan.egress.pipeline import Pipeline
@@ -22,12 +24,12 @@ from linkspan.egress.record.outcome import OutcomeWriter
 from linkspan.egress.refuse.notifier import RefusalContext, RefusalNotifier
 from linkspan.egress.transform.transform import Transform
 from linkspan.kernel.blobs import BlobStore
-from linkspan.kernel.codec import Decoder, OutcomeCodec
+from linkspan.kernel.codec import Decoder, OutcomeCodec, RecordCodec
 from linkspan.kernel.json_form import JsonForm
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Deliver, Integration, System
 from linkspan.kernel.telemetry.traces import Tracing
-from linkspan.kernel.topics import FlowTopics
+from linkspan.kernel.topics import FlowTopics, egress_group
 
 _ADAPTERS: dict[str, Callable[[System, Deliver], Adapter]] = {"rest": RestAdapter, "websocket": WebSocketAdapter}
 
@@ -54,8 +56,10 @@ class FlowService:
         self._topics = FlowTopics.of(integration.integration, name)
         self._codec = OutcomeCodec(catalog)
         destination = integration.systems[flow.to]
-        self.adapter = _ADAPTERS[destination.kind](destination, flow.deliver)
-        transform = Transform(integration, name, catalog, blobs)
+        limit = min(destination.timeout, clients.timing.attempt)
+        bounded = destination.model_copy(update={"timeout": limit})
+        self.adapter = _ADAPTERS[destination.kind](bounded, flow.deliver)
+        self._transform = transform = Transform(integration, name, catalog, blobs)
         instruments = Instruments(name, flow.to, tracing)
         retry = _policy(destination)
         self._pipeline = Pipeline(
@@ -71,15 +75,17 @@ class FlowService:
         self._tasks: list[asyncio.Task[None]] = []
 
     def _context(self, writer: OutcomeWriter, instruments: Instruments, retry: RetryPolicy, batch: int) -> FlowContext:
-        group = f"linkspan-{self._integration.integration}-{self.name}-egress"
+        group = egress_group(self._integration.integration, self.name)
         limits = WindowLimits()
         return FlowContext(
             self.name,
+            f"{self._integration.integration}.{self.name}",
             group,
             self._topics,
             self._clients,
             self._pipeline,
             writer,
+            PositionCodec(RecordCodec(self._catalog, "Position")),
             instruments,
             retry,
             limits,
@@ -114,6 +120,8 @@ class FlowService:
     async def start(self) -> None:
         await self.adapter.open()
         self._tasks.append(asyncio.create_task(self.member.run()))
+        watch = AccountWatch(self._clients, self._integration.integration, self.name, lambda: self.member.partitions)
+        self._tasks.append(asyncio.create_task(watch.run()))
         if self._refusal_adapter is not None:
             await self._refusal_adapter.open()
             self._tasks.append(asyncio.create_task(self._notifier(self._refusal_adapter).run()))
@@ -126,6 +134,7 @@ class FlowService:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=10)
         await self._pipeline.close()
+        await self._transform.close()
         if self._refusal_adapter is not None:
             await self._refusal_adapter.close()
 

@@ -16,11 +16,12 @@ from starlette.applications import Starlette
 
 from linkspan.egress.flow import FlowService
 from linkspan.egress.health import destination_check, queue_check
-from linkspan.egress.own.clients import KafkaClients
+from linkspan.egress.own.clients import KafkaClients, discarded
 from linkspan.egress.own.quiet import quieten_kafka_clients
-from linkspan.egress.record.recorder import discarded
+from linkspan.egress.own.timing import Timing
+from linkspan.egress.settings import EgressSettings
 from linkspan.kernel.blobs import BlobStore
-from linkspan.kernel.config import Settings, read_settings
+from linkspan.kernel.config import read_settings
 from linkspan.kernel.errors import UserMistake
 from linkspan.kernel.lifecycle import add_operations, bind, http_server, stop_event
 from linkspan.kernel.spec import Integration
@@ -35,7 +36,7 @@ async def run(
     integration_file: Path,
     host: str,
     port: int,
-    settings: Settings,
+    settings: EgressSettings,
     flows: tuple[str, ...] = (),
     ready: Callable[[str], None] = lambda _address: None,
 ) -> None:
@@ -83,13 +84,15 @@ async def _all_joined(services: list[FlowService], joined: Callable[[], None]) -
 
 
 def _services(
-    integration: Integration, wanted: tuple[str, ...], settings: Settings, tracing: Tracing
+    integration: Integration, wanted: tuple[str, ...], settings: EgressSettings, tracing: Tracing
 ) -> list[FlowService]:
     unknown = [name for name in wanted if name not in integration.flows]
     if unknown:
         raise UserMistake(f"--flow {unknown[0]}: there is no such flow; there are {', '.join(integration.flows)}")
     catalog = catalog_for(integration)
-    clients = KafkaClients(settings.kafka, tls=settings.message_queue_url.startswith("kafka+ssl://"))
+    timing = Timing(settings.linkspan_session_seconds)
+    tls = settings.message_queue_url.startswith("kafka+ssl://")
+    clients = KafkaClients(settings.kafka, tls=tls, timing=timing)
     blobs = BlobStore(settings.blobs)
     return [
         FlowService(integration, name, catalog, clients, blobs, tracing, settings.batch_size)
@@ -124,7 +127,7 @@ def egress(
     flow: Annotated[list[str] | None, typer.Option(help="Deliver only this flow; may be repeated.")] = None,
 ) -> None:
     """Delivers events to their destinations and records the outcome of each."""
-    settings: Settings = read_settings()
+    settings: EgressSettings = read_settings(EgressSettings)
     configure_logs("egress", settings.log_level)
     quieten_kafka_clients()
     told = lambda address: typer.echo(f"ready {address}")  # noqa: E731

@@ -28,17 +28,17 @@ log = structlog.get_logger()
 
 #: Messages a pump takes at most before the event loop gets its turn.
 _BURST = 256
-#: Transforms with async steps (a subprocess, seconds) that run at a time.
-_SLOW_TRANSFORMS = 4
 
 
 class Owned(Protocol):
-    """A partition as the pipeline sees it; ``active`` ends when it is lost or stopping: nothing new is attempted."""
+    """A partition as the pipeline sees it. ``may_attempt``: it is not lost or stopping, and its lease holds at
+    ``now`` (the event loop's time); else nothing new is attempted."""
 
     partition: int
     state: PartitionState
-    active: bool
     attempts: int
+
+    def may_attempt(self, now: float) -> bool: ...
 
     def record(self, effect: Record, sent_at: int | None) -> None: ...
 
@@ -87,8 +87,10 @@ class Pipeline:
         taken = 0
         share = max(1, left // max(1, len(self._owned)))
         for owned in tuple(self._owned):
+            if not owned.may_attempt(now):
+                continue
             budget = self._throttle.budget(now, self.breaker.budget(now, min(share, left - taken)))
-            for message in owned.state.next_deliveries(budget, now) if budget > 0 and owned.active else ():
+            for message in owned.state.next_deliveries(budget, now) if budget > 0 else ():
                 taken += 1
                 if not self._take(owned, message, now):
                     return 0
@@ -149,7 +151,7 @@ class Pipeline:
         return Poison(f"it cannot be prepared: {type(error).__name__}: {error}")
 
     def _prepare_later(self, owned: Owned, message: Message) -> bool:
-        if self._slow >= _SLOW_TRANSFORMS:
+        if self._slow >= self.preparation.at_once:
             owned.state.put_back(message)
             return False
         self._slow += 1

@@ -13,6 +13,7 @@ from linkspan.egress.partition.lanes import Message
 from linkspan.egress.record.outcome import Event
 from linkspan.egress.transform.transform import Transform
 from linkspan.kernel.codec import Datum, Decoder
+from linkspan.kernel.errors import Poison
 from linkspan.kernel.json_form import JsonForm
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Integration
@@ -46,6 +47,7 @@ class Preparation:
         newest = catalog.events(integration.integration, flow.type)[-1]
         self._form = JsonForm(newest.definition, "")
         self._transform, self._tracing = transform, tracing
+        self.at_once = transform.at_once
 
     def now(self, event: Event) -> Prepared | None:
         """None where the transform has to wait for something: then ``later``. Raises Poison."""
@@ -77,6 +79,8 @@ class Preparation:
         return self._tracing.span("consume", parent, SpanKind.CONSUMER, _facts(event))
 
     def _decode(self, event: Event) -> tuple[Datum, dict[str, Any]]:
+        if event.refused is not None:
+            raise Poison(f"no message came in: {event.refused}")
         datum = self._decoder.decode(event.value)[1]
         return datum, self._form.json(datum)
 

@@ -19,13 +19,18 @@ import typer
 import uvloop
 
 from linkspan.ingress.accept.batch import Batch
+from linkspan.ingress.accept.cursor import Cursor
 from linkspan.ingress.accept.docs import application
+from linkspan.ingress.accept.feed import Feed
 from linkspan.ingress.accept.http import Messages, Route, Routes
+from linkspan.ingress.accept.items import Items
 from linkspan.ingress.accept.leadership import Leadership
+from linkspan.ingress.accept.poller import Poller
 from linkspan.ingress.accept.wait import OutcomeWatch
-from linkspan.ingress.accept.websocket import Source
+from linkspan.ingress.accept.websocket import Source as WebSocketSource
 from linkspan.ingress.append.appender import Appender
-from linkspan.ingress.flows import flow_intakes
+from linkspan.ingress.append.spool import Spool
+from linkspan.ingress.flows import FlowIntake, flow_intakes
 from linkspan.ingress.pipeline import Pipeline
 from linkspan.ingress.reach import system_checks
 from linkspan.ingress.settings import IngressSettings
@@ -52,8 +57,14 @@ class Ingress:
         client, limit = settings.kafka_client(), settings.linkspan_max_body_bytes
         flows = flow_intakes(integration, catalog)
         self.tracing = Tracing.from_environment("ingress")
+        self.spool = _spool(settings, integration)
         self.appender = Appender(
-            client, flows, settings.linkspan_append_seconds, partial(_topics, settings, integration)
+            client,
+            flows,
+            settings.linkspan_append_seconds,
+            partial(_topics, settings, integration),
+            self.spool,
+            settings.linkspan_spool_grace_seconds,
         )
         self.watch = OutcomeWatch(client, flows, OutcomeCodec(catalog))
         replica = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -62,10 +73,7 @@ class Ingress:
             client,
             f"linkspan-{integration.integration}-sources",
             sources_topic(integration.integration),
-            [
-                Source(name, integration.systems[name], pipeline, self.tracing, limit, self.appender.connected)
-                for name in integration.sources()
-            ],
+            [self._source(name, integration, pipeline, flows, settings) for name in integration.sources()],
             settings.linkspan_session_seconds,
         )
         self.has_sources = bool(integration.sources())
@@ -77,6 +85,23 @@ class Ingress:
         }
         self.app = Routes(routes, application(flows, catalog, self._ready, checks), self.tracing)
 
+    def _source(
+        self,
+        name: str,
+        integration: Integration,
+        pipeline: Pipeline,
+        flows: list[FlowIntake],
+        settings: IngressSettings,
+    ) -> Poller | WebSocketSource:
+        system, limit, kafka = integration.systems[name], settings.linkspan_max_body_bytes, self.appender.connected
+        if system.poll is None:
+            return WebSocketSource(name, system, pipeline, self.tracing, limit, kafka)
+        cursor = Cursor(settings.kafka_client(), sources_topic(integration.integration), name)
+        by_type = {flow.spec.type: flow for flow in flows if flow.spec.from_ == name}
+        feed = Feed(system, system.poll, limit)
+        items = Items(name, system.poll, pipeline, by_type, self.tracing)
+        return Poller(name, system.poll, feed, cursor, items, kafka)
+
     async def _kafka(self) -> str | None:
         return self.appender.trouble
 
@@ -87,6 +112,7 @@ class Ingress:
     async def running(self) -> AsyncIterator[None]:
         """Kafka and the sources; what was taken is appended before it ends."""
         appending = asyncio.create_task(self.appender.run())
+        spooling = [asyncio.create_task(self.spool.run())] if self.spool else []
         others = [asyncio.create_task(self._once_connected(self.watch.run))]
         if self.has_sources:
             others.append(asyncio.create_task(self._once_connected(self.leadership.run)))
@@ -94,8 +120,10 @@ class Ingress:
             yield
         finally:
             await _cancelled(*others)
-            await self.appender.drained(10.0)
+            await self.appender.drained(20.0 if self.spool else 10.0)
             await _cancelled(appending)
+            await self.appender.close()
+            await _cancelled(*spooling)
             self.tracing.close()
 
     async def _once_connected(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -114,6 +142,14 @@ def _calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+
+
+def _spool(settings: IngressSettings, integration: Integration) -> Spool | None:
+    """Also where no flow spools any more, but something may be left. Raises UserMistake."""
+    folder = settings.linkspan_data / "spool" / integration.integration
+    if not folder.exists() and not any(flow.when_kafka_is_away == "spool" for flow in integration.flows.values()):
+        return None
+    return Spool(folder, integration.flows, settings.linkspan_spool_bytes, settings.linkspan_spool_reserve_bytes)
 
 
 async def _topics(settings: IngressSettings, integration: Integration) -> None:

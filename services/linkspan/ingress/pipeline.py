@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import structlog
 from obstore.exceptions import BaseError
 from opentelemetry.trace import SpanKind
 
 from linkspan.ingress.append.acceptance import Acceptance, Recent
 from linkspan.ingress.append.appender import Appender
-from linkspan.ingress.append.lane import Record
+from linkspan.ingress.append.lane import Record, Settled
 from linkspan.ingress.errors import Conflict, NotNow, TooLarge
 from linkspan.ingress.flows import FlowIntake
 from linkspan.ingress.validate import Message, Origin, Validator
 from linkspan.kernel.blobs import CLAIM_CHECK_BYTES, BlobStore
 from linkspan.kernel.codec import Encoded
 from linkspan.kernel.errors import LinkspanError
-from linkspan.kernel.message import Json, text_at
+from linkspan.kernel.message import Json, now_micros, text_at
 from linkspan.kernel.telemetry import traces
 from linkspan.kernel.telemetry.logs import trace_id
 from linkspan.kernel.telemetry.traces import Tracing
@@ -29,6 +32,21 @@ from linkspan.kernel.topics import MAX_RECORD_BYTES, Headers, partition_of
 log = structlog.get_logger()
 
 Announce = Callable[[str], None]
+#: Of a reason that goes into a record header.
+_REASON_BYTES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """What came from a source that cannot be refused, and is no message: ``reason`` says why."""
+
+    flow: FlowIntake
+    raw: bytes
+    message_id: str
+    correlation_id: str | None
+    key: str
+    reason: str
+    traceparent: str
 
 
 class Pipeline:
@@ -46,7 +64,7 @@ class Pipeline:
     async def take(
         self, raw: bytes, origin: Origin, traceparent: str, announce: Announce | None = None
     ) -> tuple[Acceptance, bool]:
-        """The acceptance, settled once Kafka has the event, and whether the message was known already.
+        """The acceptance, settled once Kafka or the spool has the event, and whether the message was known already.
 
         ``announce`` is called with the message id before anything is appended. Raises Malformed, InvalidMessage,
         Conflict, TooLarge or NotNow; then nothing was appended. Two calls append in the order in which they were made
@@ -58,7 +76,34 @@ class Pipeline:
         event = self._encode(message)
         if announce:
             announce(message.header["messageId"])
-        return self._append(message, event, traceparent)
+        return self._append(message, event, traceparent, may_spool=origin.sender is None)
+
+    async def keep(self, unfit: Unfit) -> Acceptance:
+        """Appends it as it came, for the owner of its partition to make it a dead letter. Raises NotNow."""
+        digest = hashlib.sha256(unfit.raw).digest()[:8]
+        known = self._recent.find(unfit.message_id)
+        if known and known.digest == digest:
+            return known
+        value = unfit.raw
+        if len(value) > MAX_RECORD_BYTES:
+            value = msgspec.json.encode({"item": await self._put(value, "application/json")})
+        acceptance = Acceptance(unfit.flow.name, unfit.message_id, unfit.correlation_id or unfit.message_id, digest)
+        key, now = unfit.key.encode(), now_micros()
+        headers = [
+            (Headers.MESSAGE_ID, unfit.message_id.encode()),
+            (Headers.CORRELATION_ID, acceptance.correlation_id.encode()),
+            (Headers.TRACEPARENT, unfit.traceparent.encode()),
+            (Headers.TYPE, unfit.flow.spec.type.encode()),
+            (Headers.REFUSED, unfit.reason.encode()[:_REASON_BYTES]),
+            (Headers.DIGEST, digest),
+            (Headers.PRIORITY, b"normal"),
+            *self._accepted(now),
+        ]
+        partition = partition_of(key, unfit.flow.spec.partitions)
+        self._appender.append(unfit.flow.name, partition, Record(key, value, headers, now // 1000, acceptance.settle))
+        if not known:
+            self._recent.add(acceptance)
+        return acceptance
 
     async def _check_content_in(self, message: Message) -> None:
         for path in message.flow.content:
@@ -89,7 +134,9 @@ class Pipeline:
             )
         return event
 
-    def _append(self, message: Message, event: Encoded, traceparent: str) -> tuple[Acceptance, bool]:
+    def _append(
+        self, message: Message, event: Encoded, traceparent: str, *, may_spool: bool
+    ) -> tuple[Acceptance, bool]:
         message_id, flow = message.header["messageId"], message.flow
         known = self._recent.find(message_id)
         if known:
@@ -101,9 +148,8 @@ class Pipeline:
         partition = partition_of(key, flow.spec.partitions)
         traced, settled = self._traced(acceptance, flow, partition, traceparent)
         headers = self._headers(message, event, traced)
-        self._appender.append(
-            flow.name, partition, Record(key, event.value, headers, message.received // 1000, settled)
-        )
+        record = Record(key, event.value, headers, message.received // 1000, settled, may_spool)
+        self._appender.append(flow.name, partition, record)
         self._recent.add(acceptance)
         if self._debug:
             log.debug(
@@ -125,14 +171,19 @@ class Pipeline:
             *message.flow.headers,
             (Headers.DIGEST, event.digest),
             (Headers.PRIORITY, metadata["priority"].encode()),
-            (Headers.ACCEPTED_AT, b"%d" % message.received),
+            *self._accepted(message.received),
+        ]
+
+    def _accepted(self, at: int) -> tuple[tuple[str, bytes], ...]:
+        return (
+            (Headers.ACCEPTED_AT, b"%d" % at),
             self._accepted_by,
             (Headers.ACCEPTED_SEQ, b"%d" % next(self._sequence)),
-        ]
+        )
 
     def _traced(
         self, acceptance: Acceptance, flow: FlowIntake, partition: int, traceparent: str
-    ) -> tuple[str, Callable[[LinkspanError | None], None]]:
+    ) -> tuple[str, Settled]:
         """The ``traceparent`` for the event, and what is called at its acknowledgement; a span only if sampled."""
         if traceparent[-1] not in "13579bdf":
             return traceparent, acceptance.settle
@@ -145,10 +196,10 @@ class Pipeline:
         }
         traced = self._tracing.begin("append", traceparent, SpanKind.PRODUCER, attributes)
 
-        def settled(error: LinkspanError | None) -> None:
+        def settled(error: LinkspanError | None, spooled: bool) -> None:
             if error:
                 Tracing.fail(traced, error)
             traced.span.end()
-            acceptance.settle(error)
+            acceptance.settle(error, spooled)
 
         return traced.traceparent, settled

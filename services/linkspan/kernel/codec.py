@@ -92,23 +92,30 @@ class Decoder:
         return name, datum
 
 
-class OutcomeCodec:
-    """Writes and reads ``linkspan.Outcome``."""
+class RecordCodec:
+    """Writes and reads one of Linkspan's own records, ``linkspan.<name>``."""
 
-    def __init__(self, catalog: SchemaCatalog) -> None:
-        versions = [variant for part in catalog.versions(COMMON, "Outcome") for variant in part.variants]
-        self._schema = _writable(versions[-1])
+    def __init__(self, catalog: SchemaCatalog, name: str) -> None:
+        versions = [variant for part in catalog.versions(COMMON, name) for variant in part.variants]
+        self._write = _writer(versions[-1])
         self._prefix = MARKER + schema_fingerprint(versions[-1])
         self._decoder = Decoder([versions])
 
-    def encode(self, outcome: Mapping[str, Any]) -> bytes:
-        out = io.BytesIO()
-        out.write(self._prefix)
-        schemaless_writer(out, self._schema, outcome)
-        return out.getvalue()
+    def encode(self, datum: Mapping[str, Any]) -> bytes:
+        out = bytearray(self._prefix)
+        self._write(out, datum)
+        return bytes(out)
 
     def decode(self, value: bytes | None) -> Datum:
+        """Raises Poison."""
         return self._decoder.decode(value)[1]
+
+
+class OutcomeCodec(RecordCodec):
+    """Writes and reads ``linkspan.Outcome``."""
+
+    def __init__(self, catalog: SchemaCatalog) -> None:
+        super().__init__(catalog, "Outcome")
 
 
 def _writer(definition: Schema) -> Write:

@@ -2,58 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from linkspan.kernel.errors import Fault
+from linkspan.kernel.spec_parts import Name, Part, PerSecond, Seconds
+from linkspan.kernel.spec_transform import StepSpec
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_RATE = re.compile(r"(\d+(?:\.\d+)?)/(s|m|h)")
-NAME = r"^[a-z][a-z0-9-]{0,62}$"
-
-
-def _seconds(value: Any) -> Any:
-    if isinstance(value, str):
-        if _NUMBER.fullmatch(value.strip()):
-            return float(value)
-        match = _DURATION.fullmatch(value.strip())
-        if not match:
-            raise ValueError("expected a duration such as 500ms, 30s, 15m or 1h")
-        return float(match[1]) * _UNITS[match[2]]
-    return value
-
-
-def _per_second(value: Any) -> Any:
-    if isinstance(value, str):
-        if _NUMBER.fullmatch(value.strip()):
-            return float(value)
-        match = _RATE.fullmatch(value.strip())
-        if not match:
-            raise ValueError("expected a rate such as 50/s or 600/m")
-        return float(match[1]) / _UNITS[match[2]]
-    return value
-
-
-Seconds = Annotated[float, BeforeValidator(_seconds, json_schema_input_type=str | float), Field(gt=0)]
-PerSecond = Annotated[float, BeforeValidator(_per_second, json_schema_input_type=str | float), Field(gt=0)]
-Name = Annotated[str, Field(pattern=NAME)]
 Method = Literal["POST", "PUT", "PATCH"]
 
 
@@ -62,11 +22,7 @@ def _refuse(*faults: Fault) -> PydanticCustomError:
     return PydanticCustomError("faults", "{text}", {"text": "; ".join(f.error for f in faults), "faults": faults})
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
-
-
-class OAuth2(_Part):
+class OAuth2(Part):
     """Client credentials grant; ``token_url`` may be relative to the system's url."""
 
     token_url: str
@@ -79,7 +35,7 @@ class OAuth2(_Part):
     """Scopes asked for, separated by spaces."""
 
 
-class Auth(_Part):
+class Auth(Part):
     oauth2: OAuth2 | None = None
     """Client credentials."""
     api_key: SecretStr | None = None
@@ -92,7 +48,7 @@ class Auth(_Part):
         return self
 
 
-class Retry(_Part):
+class Retry(Part):
     """After attempt n the wait is ``first`` * 2^(n-1), at most ``cap``, each with jitter."""
 
     attempts: Annotated[int, Field(ge=1, le=100)] = 3
@@ -105,14 +61,37 @@ class Retry(_Part):
     """Longest wait."""
 
 
-class Throttle(_Part):
+class Throttle(Part):
     rate: PerSecond | None = None
     """Deliveries, such as 50/s; no limit by default."""
     concurrency: Annotated[int, Field(ge=1, le=1024)] = 16
     """Deliveries under way at once."""
 
 
-class System(_Part):
+class Poll(Part):
+    """A change feed that is read: ``GET path?after=<cursor>&limit=<limit>`` answers ``{items, next}``.
+
+    An item is ``{<cursor>, type, payload}``, with ``correlationId``, ``traceparent``, ``at`` (its time), ``priority``
+    and ``ttl`` where it has them.
+    """
+
+    path: str
+    """Such as /v1/changes."""
+    every: Seconds = 5.0
+    """Pause after a page without items."""
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    """Items of one page."""
+    cursor: str = "change"
+    """The item's field that numbers the changes; `next` of a page, or that of its last item, is asked `after` with."""
+    first: str = "0"
+    """What is asked `after` with as long as no cursor was kept."""
+    query: dict[str, str] = Field({})
+    """Further parameters, such as {content: "true"}."""
+    id: str | None = None
+    """The item's field with the message id (a uuid); without it the id is made from source and change."""
+
+
+class System(Part):
     """An endpoint outside. ``source`` is the path a websocket system's events are received from."""
 
     kind: Literal["rest", "websocket"]
@@ -133,6 +112,8 @@ class System(_Part):
     """Path where a websocket system gives its events."""
     subprotocol: str | None = None
     """WebSocket subprotocol."""
+    poll: Poll | None = None
+    """The change feed of a rest system, for messages that it does not send by itself."""
 
     @field_validator("url")
     @classmethod
@@ -151,7 +132,7 @@ class System(_Part):
         return url
 
 
-class Deliver(_Part):
+class Deliver(Part):
     """Where at the destination; ``{name}`` in a path stands for that field of the payload or header."""
 
     path: str = "/"
@@ -160,7 +141,7 @@ class Deliver(_Part):
     """HTTP method; of no meaning to a websocket system."""
 
 
-class Answer(_Part):
+class Answer(Part):
     """The message of the other direction that answers; later than ``within`` is overdue."""
 
     type: str
@@ -169,20 +150,7 @@ class Answer(_Part):
     """Later than this the answer is overdue, such as 15m."""
 
 
-class StepSpec(_Part):
-    step: str | None = None
-    """Name of an installed step (entry point group linkspan.steps)."""
-    jsonata: str | None = None
-    """On the payload; $header and $metadata are the rest, $value(table, x) maps, $key maps back."""
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> StepSpec:
-        if (self.step is None) == (self.jsonata is None):
-            raise ValueError("give either step or jsonata")
-        return self
-
-
-class Flow(_Part):
+class Flow(Part):
     """One direction. ``delivers`` is the type (and schema) of what leaves; by default what came in.
 
     ``refusal``: where the sending system is told that one of its messages became a dead letter.
@@ -218,7 +186,7 @@ class Flow(_Part):
     """Files with examples, relative to this one; linkspan check runs them."""
 
 
-class Integration(_Part):
+class Integration(Part):
     """``schemas``: folder of the payload schemas, beside the file unless absolute; Linkspan's own come with it."""
 
     integration: Name
@@ -227,14 +195,20 @@ class Integration(_Part):
     """The two systems; SYSTEM_A_… is about the first, SYSTEM_B_… about the second."""
     flows: Annotated[dict[Name, Flow], Field(min_length=1)]
     """The directions."""
-    values: dict[Name, dict[str, str]] = {}
+    values: dict[Name, dict[str, str]] = Field({})
     """Value tables, usable both ways."""
     schemas: Path | None = None
     """Folder of the payload schemas, relative to this file."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Integration:
-        faults = [*self._unknown_systems(), *self._same_sender_and_type(), *self._one_way_tables()]
+        faults = [
+            *self._unknown_systems(),
+            *self._same_sender_and_type(),
+            *self._one_way_tables(),
+            *self._useless_polls(),
+            *self._lookups_elsewhere(),
+        ]
         if faults:
             raise _refuse(*faults)
         return self
@@ -263,10 +237,31 @@ class Integration(_Part):
                 if other != key:
                     yield Fault(f"values.{name}.{key}", f"{value!r} stands for {other!r} already; tables go both ways")
 
+    def _useless_polls(self) -> Iterator[Fault]:
+        for name, system in self.systems.items():
+            if system.poll and system.kind != "rest":
+                yield Fault(f"systems.{name}.poll", f"only a rest system is polled, and this is a {system.kind} system")
+            elif system.poll and not self.flows_from(name):
+                yield Fault(f"systems.{name}.poll", f"no flow comes from {name}: nothing of it would be taken")
+
+    def _lookups_elsewhere(self) -> Iterator[Fault]:
+        for name, flow in self.flows.items():
+            for index, step in enumerate(flow.transform):
+                field = f"flows.{name}.transform[{index}].lookup.system"
+                system = self.systems.get(step.lookup.system) if step.lookup else None
+                if step.lookup and system is None:
+                    yield Fault(field, f"no system {step.lookup.system!r}; there are {', '.join(self.systems)}")
+                elif system and system.kind != "rest":
+                    yield Fault(field, f"a lookup asks a rest system, and this is a {system.kind} system")
+
     def sources(self) -> list[str]:
-        """Systems that Linkspan itself connects to for their messages, in the file's order."""
+        """Systems that Linkspan itself asks or connects to for their messages, in the file's order."""
         senders = {flow.from_ for flow in self.flows.values()}
-        return [name for name, system in self.systems.items() if system.kind == "websocket" and name in senders]
+        return [
+            name
+            for name, system in self.systems.items()
+            if name in senders and (system.kind == "websocket" or system.poll)
+        ]
 
     def flows_from(self, system: str) -> dict[str, str]:
         """Type of message -> flow, for what this system sends."""

@@ -26,6 +26,7 @@ def schema_faults(integration: Integration, catalog: SchemaCatalog) -> Iterator[
         payload = _latest(catalog, integration.integration, flow.type)
         if payload:
             yield from _flow_faults(base, flow, _message(catalog, payload))
+            yield from _lookup_faults(f"{base}.transform", flow, _message(catalog, payload))
         yield from _answer_faults(base, flow, integration)
 
 
@@ -39,6 +40,19 @@ def _flow_faults(base: str, flow: Flow, message: dict[str, Schema]) -> Iterator[
             if not any(_is_text(_at(message[part], [name])) for part in ("payload", "header")):
                 there = ", ".join([*_names(message["payload"]), *_names(message["header"])])
                 yield Fault(f"{base}.{field}.path", f"{{{name}}} is no field of {flow.type}; there are {there}")
+
+
+def _lookup_faults(base: str, flow: Flow, message: dict[str, Schema]) -> Iterator[Fault]:
+    """Of those lookups that still meet the payload as it came in; behind a step or an expression, examples tell."""
+    for index, step in enumerate(flow.transform):
+        if not step.lookup:
+            return
+        field, there = f"{base}[{index}].lookup", _names(message["payload"])
+        for name in step.lookup.names:
+            if not any(_is_text(_at(message[part], name.split("."))) for part in ("payload", "header")):
+                yield Fault(f"{field}.path", f"{{{name}}} is no field of {flow.type}; there are {', '.join(there)}")
+        if step.lookup.into in there:
+            yield Fault(f"{field}.into", f"{flow.type} has a field {step.lookup.into!r} already; choose another name")
 
 
 def _answer_faults(base: str, flow: Flow, integration: Integration) -> Iterator[Fault]:

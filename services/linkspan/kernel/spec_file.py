@@ -135,9 +135,18 @@ def _details(detail: ErrorDetails) -> Iterable[tuple[Place, str]]:
     place = tuple(part for part in detail["loc"] if part != "[key]")
     if detail["type"] == "faults":
         for fault in detail["ctx"]["faults"]:
-            yield (*place, *fault.field.split(".")), fault.error
+            yield (*place, *_parts(fault.field)), fault.error
     else:
         yield place, _text(detail, place)
+
+
+def _parts(field: str) -> Iterable[str | int]:
+    """``flows.f.transform[0].step`` as a place."""
+    for part in field.split("."):
+        name, _, index = part.partition("[")
+        yield name
+        if index:
+            yield int(index.removesuffix("]"))
 
 
 def _text(detail: ErrorDetails, place: Place) -> str:

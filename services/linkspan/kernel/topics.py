@@ -34,6 +34,7 @@ class Headers:
     ACCEPTED_BY = "accepted-by"
     ACCEPTED_SEQ = "accepted-seq"
     PRIORITY = "priority"
+    REFUSED = "refused"  # why the value is no event but what came from a source, and is to be a dead letter
     # and of an outcome
     KIND = "kind"
     OFFSET = "offset"
@@ -61,6 +62,11 @@ class FlowTopics:
     @classmethod
     def of(cls, integration: str, flow: str) -> FlowTopics:
         return cls(*(f"{integration}.{flow}.{part}" for part in ("events", "outcomes", "parked", "state", "replays")))
+
+
+def egress_group(integration: str, flow: str) -> str:
+    """The consumer group that delivers a flow."""
+    return f"linkspan-{integration}-{flow}-egress"
 
 
 def control_topic(integration: str) -> str:

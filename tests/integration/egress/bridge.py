@@ -22,8 +22,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from linkspan.egress.flow import FlowService
-from linkspan.egress.own.clients import KafkaClients
-from linkspan.egress.record.recorder import discarded
+from linkspan.egress.own.clients import KafkaClients, discarded
 from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.codec import EventEncoder, OutcomeCodec
 from linkspan.kernel.message import now_micros
@@ -116,13 +115,17 @@ class Bridge:
             await asyncio.gather(*waiting)
         return ids
 
-    async def append_raw(self, value: bytes, key: str) -> None:
+    async def append_raw(self, value: bytes, key: str, **headers: bytes) -> None:
         async with AIOKafkaProducer(bootstrap_servers=self.bootstrap) as producer:
             partition = partition_of(key.encode(), self.partitions)
-            await producer.send_and_wait(self.topics.events, value, key.encode(), partition)
+            said = list(headers.items())
+            await producer.send_and_wait(self.topics.events, value, key.encode(), partition, headers=said)
 
     async def outcomes(self) -> list[dict[str, Any]]:
-        """All so far, each with its ``partition``; in the order of each partition."""
+        """All so far that are about a message, each with its ``partition``; in the order of each partition."""
+        return [one for one in await self.all_outcomes() if one["kind"] != "owner"]
+
+    async def all_outcomes(self) -> list[dict[str, Any]]:
         partitions = [TopicPartition(self.topics.outcomes, number) for number in range(self.partitions)]
         consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, auto_offset_reset="earliest")
         await consumer.start()

@@ -145,3 +145,18 @@ async def test_the_sender_is_told_of_its_dead_letters(bridge: MakeBridge, rest: 
     }
     assert told[0].id == told[0].body["header"]["messageId"] != ids[1]
     assert told[0].body["header"]["type"] == "Refusal"
+
+
+async def test_what_ingress_could_not_refuse_is_a_dead_letter_with_its_faults(
+    bridge: MakeBridge, rest: RestDestination
+) -> None:
+    made = await bridge(rest_system(rest))
+    refused = b"payload.line: expected an int"
+    await made.append_raw(b'{"change": 1}', order_id(1), refused=refused, **{"message-id": b"the-id"})
+    await made.append((order_id(1), 2))
+    async with made.serving():
+        outcomes = await made.wait_outcomes(2)
+    assert [(one["kind"], one["failure"], one["key"]) for one in outcomes if one["messageId"] == "the-id"] == [
+        ("dead_lettered", "poison", order_id(1))
+    ]
+    assert outcomes[0]["reason"] == "no message came in: payload.line: expected an int"

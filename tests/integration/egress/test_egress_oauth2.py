@@ -9,9 +9,9 @@ import pytest
 from tests.integration.egress.contract.test_adapters import Harness, delivery
 from tests.integration.egress.destinations import RestDestination
 
-from linkspan.egress.deliver.oauth2 import TokenSource
 from linkspan.egress.deliver.rest import RestAdapter
 from linkspan.kernel.errors import Unavailable
+from linkspan.kernel.http.oauth2 import TokenSource
 from linkspan.kernel.spec import Deliver, OAuth2, System
 
 GRANT = {"token_url": "/oauth/token", "client_id": "us", "client_secret": "s3cret", "scope": "results.write"}

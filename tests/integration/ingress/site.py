@@ -30,6 +30,7 @@ systems:
     kind: rest
     url: http://127.0.0.1:{shop}
     auth: {{api_key: s}}
+    {poll}
   works:
     kind: websocket
     url: ws://127.0.0.1:{works}
@@ -43,6 +44,7 @@ flows:
     to: works
     type: OrderPlaced
     key: payload.orderId
+    when_kafka_is_away: {away}
     partitions: {partitions}
   reports:
     from: works
@@ -76,6 +78,9 @@ class Site:
     bootstrap: str
     works_port: int = field(default_factory=free_port)
     heartbeat: str = "30s"
+    away: str = "refuse"
+    shop_port: int = field(default_factory=free_port)
+    poll: str = ""
     name: str = field(default_factory=lambda: f"in{secrets.token_hex(4)}")
 
     def __post_init__(self) -> None:
@@ -86,9 +91,11 @@ class Site:
             (schemas / f"{name}.1.avsc").write_text(json.dumps(schema))
         text = SPEC.format(
             name=self.name,
-            shop=free_port(),
+            shop=self.shop_port,
+            poll=self.poll,
             works=self.works_port,
             heartbeat=self.heartbeat,
+            away=self.away,
             partitions=PARTITIONS,
         )
         self.file.write_text(text)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from aiokafka.partitioner import murmur2
 from fastavro import parse_schema, schemaless_writer
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from linkspan.ingress.absent import filler
@@ -85,6 +85,7 @@ DEFAULTED = {
 }
 
 
+@example({"always": "", "note": 'x":', "links": [{}, {"kind": "part"}]})
 @given(
     st.fixed_dictionaries(
         {"always": st.text()},

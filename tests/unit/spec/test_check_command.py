@@ -88,6 +88,49 @@ def test_everything_that_does_not_fit_is_said_with_its_line(check: Check, orders
     ]
 
 
+EXAMPLE = """\
+- name: the customer is looked up
+  input: {orderId: 0190b3a0-7b1e-7c3a-9f00-1234567890ab, total: 1, placedAt: "2026-01-31T12:00:00Z"}
+  lookups: {0190b3a0-7b1e-7c3a-9f00-1234567890ab: {name: Ada}}
+  contains: {id: Ada}
+- name: nobody is there
+  input: {orderId: 0190b3a0-7b1e-7c3a-9f00-1234567890ab, total: 1, placedAt: "2026-01-31T12:00:00Z"}
+  error: shop has nothing for orderId
+"""
+LOOKUP = """\
+      - lookup: {system: shop, path: "/v1/customers/{orderId}", key: orderId, into: customer}
+      - jsonata: |
+          {
+            "id": customer.name,
+"""
+
+
+def test_examples_with_lookups_run_without_the_system(check: Check, orders: Path) -> None:
+    replace(orders, '      - jsonata: |\n          {\n            "id": orderId,\n', LOOKUP)
+    done = check(str(orders))
+    assert done.returncode == 1
+    assert "the lookup of customer found nothing: shop has nothing for orderId" in done.stdout
+    examples = orders.parent / "examples/order-placed.yaml"
+    examples.write_text(EXAMPLE)
+    done = check(str(orders))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 examples, 0 failed" in done.stdout
+
+
+def test_a_lookup_that_does_not_fit_the_payload_is_said_with_its_line(check: Check, orders: Path) -> None:
+    replace(
+        orders, '      - jsonata: |\n          {\n            "id": orderId,\n', LOOKUP.replace("orderId", "number")
+    )
+    replace(orders, "into: customer", "into: status")
+    done = check(str(orders))
+    assert done.returncode == 2
+    said = [line.removeprefix(f"linkspan: {orders}:").split("; ")[0] for line in done.stderr.splitlines()]
+    assert said == [
+        "23: flows.order-placed.transform[0].lookup.path: {number} is no field of OrderPlaced",
+        "23: flows.order-placed.transform[0].lookup.into: OrderPlaced has a field 'status' already",
+    ]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

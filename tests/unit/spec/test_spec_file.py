@@ -144,6 +144,33 @@ def test_parts_must_fit_together(tmp_path: Path) -> None:
     ]
 
 
+def test_polls_and_lookups_must_fit_the_systems(tmp_path: Path) -> None:
+    text = SMALL.replace('"https://a.test"', '"https://a.test", poll: {path: /changes, every: 1m, limit: "${L:-7}"}')
+    found = load(tmp_path, text)
+    assert found.sources() == ["a"]
+    assert found.systems["a"].poll
+    assert (found.systems["a"].poll.every, found.systems["a"].poll.limit) == (60, 7)
+    wrong = (
+        SMALL.replace('"wss://b.test"', '"wss://b.test", poll: {path: /changes}')
+        + """\
+    transform:
+      - lookup: {system: b, path: "/x/{id}", key: id, into: found}
+      - lookup: {system: c, path: "/x/{id}", key: id, into: found, missing: null}
+"""
+    )
+    assert mistakes(tmp_path, wrong) == [
+        "4 systems.b.poll: only a rest system is polled, and this is a websocket system",
+        "11 flows.f.transform[0].lookup.system: a lookup asks a rest system, and this is a websocket system",
+        "12 flows.f.transform[1].lookup.system: no system 'c'; there are a, b",
+    ]
+    unused = SMALL.replace('websocket, url: "wss://b.test"', 'rest, url: "https://b.test", poll: {path: /c}')
+    assert mistakes(tmp_path, unused) == ["4 systems.b.poll: no flow comes from b: nothing of it would be taken"]
+    no_key = SMALL + "    transform: [{lookup: {system: a, path: /x, key: id, into: found}}]\n"
+    assert mistakes(tmp_path, no_key) == [
+        "10 flows.f.transform[0].lookup: the path does not have the key: write {id} into it"
+    ]
+
+
 def test_words_stay_words(tmp_path: Path) -> None:
     text = SMALL + "values:\n  country: {norway: NO, off: ON, time: 12:30, day: 2026-01-31}\n"
     assert load(tmp_path, text).values["country"] == {

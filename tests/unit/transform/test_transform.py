@@ -15,8 +15,9 @@ from linkspan.egress.transform import InvalidTransform, Transform
 from linkspan.egress.transform.values import Unmapped, ValueTables
 from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.errors import Poison, Unavailable
-from linkspan.kernel.spec import Integration, StepSpec
+from linkspan.kernel.spec import Integration
 from linkspan.kernel.spec_file import catalog_for, load_integration
+from linkspan.kernel.spec_transform import StepSpec
 from linkspan.kernel.steps import StepContext
 
 ORDERS = Path(__file__).parent / "orders/integration.yaml"

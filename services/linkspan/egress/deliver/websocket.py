@@ -13,12 +13,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.typing import Subprotocol
 
 from linkspan.egress.deliver.adapter import Answered, Delivery
-from linkspan.egress.deliver.credentials import api_key_headers
 from linkspan.egress.deliver.frames import answer_error, read_answer, submit_frame
 from linkspan.egress.deliver.pending import Pending, Sent
 from linkspan.egress.partition.answer import Unanswered
 from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.kernel.errors import Unavailable
+from linkspan.kernel.http.credentials import api_key_headers
 from linkspan.kernel.spec import Deliver, System
 
 log = structlog.get_logger()

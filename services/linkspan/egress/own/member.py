@@ -1,4 +1,4 @@
-"""One flow's membership of its group: partitions come and go, positions are committed."""
+"""One flow's membership of its group: partitions come and go, the lease of their owners is renewed."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from linkspan.egress.own.clients import stop_consumer
+from linkspan.egress.own.membership import CommitRefused, Membership
 from linkspan.egress.own.owner import FlowContext, PartitionOwner
-from linkspan.egress.own.position import Position
+from linkspan.egress.own.store import StateLost
 
 log = structlog.get_logger()
 
-#: Seconds between commits, and how long one may take: it "retries across a rejoin".
-_COMMIT_EVERY, _COMMIT_LIMIT = 2.0, 1.5
 #: A revoked partition's attempts get so long to end, well inside the session timeout, seconds.
 _REVOKE_LIMIT = 5.0
-#: A stopping member's, seconds.
+#: A stopping member's, seconds; and its last checkpoints.
 _STOP_LIMIT = 10.0
+_LAST_CHECKPOINT = 2.0
 
 
 class FlowMember(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -28,10 +28,11 @@ class FlowMember(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def __init__(self, flow: FlowContext) -> None:
         self._flow = flow
+        self._timing = flow.clients.timing
         self._consumer: AIOKafkaConsumer | None = None
+        self._membership: Membership | None = None
         self._owners: dict[int, PartitionOwner] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._committed: dict[int, Position] = {}
         self._trouble: str | None = "not yet a member of the group"
         self.joined = asyncio.Event()
 
@@ -65,45 +66,39 @@ class FlowMember(ConsumerRebalanceListener):  # type: ignore[misc]
             wait = min(5.0, wait * 2)
 
     async def _watch(self, consumer: AIOKafkaConsumer) -> None:
-        """Commits; asks for errors, and counts as polling also while no partition is ours."""
+        """Renews; asks for errors, and counts as polling also while no partition is ours."""
         nothing = TopicPartition(self._flow.topics.events, -1)
         while True:
-            await asyncio.sleep(_COMMIT_EVERY)
+            await asyncio.sleep(self._timing.checkpoint)
             with suppress(TimeoutError):
                 await asyncio.wait_for(consumer.getmany(nothing), 1)
-            await self._commit(consumer)
+            await self._renew()
 
-    async def _commit(self, consumer: AIOKafkaConsumer) -> None:
-        changed = {}
-        for partition, owner in tuple(self._owners.items()):
-            position = await owner.position() if owner.active else None
-            if position is not None and position != self._committed.get(partition):
-                changed[partition] = position
-        try:
-            await self._send(consumer, changed)
-            self._committed |= {partition: changed[partition] for partition in changed if partition in self._owners}
-            self._trouble = None if self.joined.is_set() else "not yet a member of the group"
-        except (KafkaError, TimeoutError) as error:
-            self._trouble = f"Kafka takes no commit: {error!r}"
-            log.debug("commit failed", flow=self._flow.name, error=repr(error))
-
-    async def _send(self, consumer: AIOKafkaConsumer, changed: dict[int, Position]) -> None:
-        topic = self._flow.topics.events
-        assigned = consumer.assignment()
-        offsets = {
-            TopicPartition(topic, partition): position.committable()
-            for partition, position in changed.items()
-            if TopicPartition(topic, partition) in assigned
+    async def _renew(self) -> None:
+        """A group commit of what was last checkpointed: it renews the lease, and lag tools read it."""
+        membership = self._membership
+        if membership is None:
+            return
+        known = {
+            partition: owner.checkpointed.events for partition, owner in self._owners.items() if owner.checkpointed
         }
-        if offsets:
-            await asyncio.wait_for(consumer.commit(offsets), _COMMIT_LIMIT)
-        else:
-            await asyncio.wait_for(consumer.end_offsets([TopicPartition(topic, 0)]), _COMMIT_LIMIT)
+        try:
+            if known:
+                await membership.commit(known, self._timing.commit)
+                log.debug("group commit", flow=self._flow.name, offsets=known)
+                self._flow.pipeline.wake()
+            else:
+                await membership.ask(self._timing.commit)
+            self._trouble = None if self.joined.is_set() else "not yet a member of the group"
+        except CommitRefused as error:
+            self._trouble = f"Kafka: {error}"
+            log.debug("commit refused", flow=self._flow.name, error=str(error))
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Ends attempts quickly and records their outcomes; commits nothing any more."""
+        if self._membership is not None:
+            self._membership.ended = True
         leaving = [self._owners[tp.partition] for tp in revoked if tp.partition in self._owners]
-        self._committed.clear()
         if leaving:
             await asyncio.gather(*(owner.drain(_REVOKE_LIMIT) for owner in leaving))
         self._drop()
@@ -114,10 +109,11 @@ class FlowMember(ConsumerRebalanceListener):  # type: ignore[misc]
         self._drop()
         if consumer is None:
             return
+        self._membership = membership = Membership(consumer, self._flow.topics.events, self._timing)
         for tp in assigned:
             consumer.pause(tp)
             consumer.seek(tp, 0)
-            owner = PartitionOwner(self._flow, consumer, tp.partition)
+            owner = PartitionOwner(self._flow, consumer, membership, tp.partition)
             self._owners[tp.partition] = owner
             self._tasks[tp.partition] = asyncio.create_task(owner.run())
         self._trouble = None
@@ -125,6 +121,9 @@ class FlowMember(ConsumerRebalanceListener):  # type: ignore[misc]
         log.info("partitions assigned", flow=self._flow.name, partitions=sorted(tp.partition for tp in assigned))
 
     def _drop(self) -> None:
+        if self._membership is not None:
+            self._membership.ended = True
+            self._membership = None
         for owner in self._owners.values():
             owner.stop_attempts()
         for task in self._tasks.values():
@@ -132,10 +131,11 @@ class FlowMember(ConsumerRebalanceListener):  # type: ignore[misc]
         self._owners, self._tasks = {}, {}
 
     async def stop(self) -> None:
-        """Ends attempts, records, commits; ``run`` is to be cancelled afterwards."""
-        owners = list(self._owners.items())
-        await asyncio.gather(*(owner.drain(_STOP_LIMIT) for _, owner in owners))
-        if self._consumer is not None:
-            positions = {partition: await owner.position() for partition, owner in owners}
-            with suppress(KafkaError, TimeoutError):
-                await self._send(self._consumer, {p: found for p, found in positions.items() if found is not None})
+        """Ends attempts, records, checkpoints, commits; ``run`` is to be cancelled afterwards."""
+        owners = list(self._owners.values())
+        await asyncio.gather(*(owner.drain(_STOP_LIMIT) for owner in owners))
+        with suppress(TimeoutError, StateLost, KafkaError):
+            async with asyncio.timeout(_LAST_CHECKPOINT):
+                await asyncio.gather(*(owner.checkpoint() for owner in owners))
+        if self._membership is not None:
+            await self._renew()

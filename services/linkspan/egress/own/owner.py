@@ -1,21 +1,24 @@
-"""The owner of one partition: takes over, fetches, records, until it is cancelled."""
+"""The owner of one partition: takes over, fetches, records, checkpoints, until it is cancelled."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from linkspan.egress.instruments import Instruments
 from linkspan.egress.own.clients import KafkaClients
-from linkspan.egress.own.position import Position, committed_position
-from linkspan.egress.own.readback import Past, read_past
+from linkspan.egress.own.membership import CommitRefused, Membership
+from linkspan.egress.own.store import POSITION, PositionCodec, StateLost, StateStore
+from linkspan.egress.own.takeover import Overtaken, Taken, Takeover
 from linkspan.egress.partition.memory import Memory
+from linkspan.egress.partition.position import Position
 from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.egress.partition.state import PartitionState, Record
 from linkspan.egress.partition.window import WindowLimits
@@ -30,18 +33,23 @@ log = structlog.get_logger()
 _SETTLE = 12.0
 _FETCH_MS = 1_000
 _AGAIN = RetryPolicy(first=0.5, cap=5.0)
+#: After a refused commit: a cut-off owner must not disturb the rightful one often, seconds.
+_REFUSED = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class FlowContext:
-    """What all partitions of a flow share. ``batch``: records of one fetch at most."""
+    """What all partitions of a flow share. ``identity``: ``<integration>.<flow>``; ``batch``: records of one fetch at
+    most."""
 
     name: str
+    identity: str
     group: str
     topics: FlowTopics
     clients: KafkaClients
     pipeline: Pipeline
     writer: OutcomeWriter
+    positions: PositionCodec
     instruments: Instruments
     retry: RetryPolicy
     limits: WindowLimits
@@ -49,16 +57,20 @@ class FlowContext:
 
 
 class PartitionOwner:
-    """``run`` it as a task. ``active``: read back, and neither lost nor stopping."""
+    """``run`` it as a task. ``active``: taken over, and neither lost nor stopping. ``checkpointed``: as it last stood
+    in ``state``, None before."""
 
-    def __init__(self, flow: FlowContext, consumer: AIOKafkaConsumer, partition: int) -> None:
-        self._flow, self._consumer, self.partition = flow, consumer, partition
+    def __init__(self, flow: FlowContext, consumer: AIOKafkaConsumer, membership: Membership, partition: int) -> None:
+        self._flow, self._consumer, self._membership, self.partition = flow, consumer, membership, partition
         self._events = TopicPartition(flow.topics.events, partition)
         self.active = False
         self.attempts = 0
         self.state = PartitionState(flow.retry, flow.limits, Memory(), 0)
+        self.checkpointed: Position | None = None
         self._room = asyncio.Event()
         self._recorder: Recorder | None = None
+        self._store: StateStore | None = None
+        self._epoch = self._above = 0
         self._counted = 0
         self._failures = 0
         self._stopping = False
@@ -66,47 +78,59 @@ class PartitionOwner:
     async def run(self) -> None:
         """Takes over again after whatever Kafka does; a failed append is found again by reading back."""
         while True:
+            wait = 0.0
             try:
                 await self._own()
-            except* (AppendFailed, KafkaError, OSError) as group:
+            except* CommitRefused as group:
+                wait = _REFUSED * random.uniform(0.75, 1.5)  # noqa: S311 - jitter
+                log.info("not the owner now", **self._where, reason=str(group.exceptions[0]))
+            except* Overtaken as group:
+                self._above = max(error.epoch for error in group.exceptions if isinstance(error, Overtaken))
+                log.warning("partition dropped", **self._where, error=str(group.exceptions[0]))
+            except* (AppendFailed, StateLost, KafkaError, OSError) as group:
                 log.warning("partition dropped", **self._where, error=str(group.exceptions[0]))
             except* Exception:
                 log.exception("partition dropped", **self._where)
             self._failures += 1
             await self._settled(_SETTLE)
-            await asyncio.sleep(_AGAIN.delay(self._failures))
+            await asyncio.sleep(max(wait, _AGAIN.delay(self._failures)))
 
     @property
     def _where(self) -> dict[str, Any]:
         return {"flow": self._flow.name, "partition": self.partition}
 
     async def _own(self) -> None:
-        recorder = Recorder(self._flow.clients, self._flow.topics.outcomes, self.partition, self._acked)
+        flow = self._flow
+        store = StateStore(flow.clients, f"{flow.identity}.{self.partition}")
+        recorder = Recorder(flow.clients, flow.topics.outcomes, self.partition, self._acked)
         try:
-            await recorder.start()
-            past = await self._take_over()
-            self._recorder = recorder
-            async with asyncio.TaskGroup() as both:
-                both.create_task(recorder.run())
-                both.create_task(self._fetch(past))
+            taken = await self._take_over(store, recorder)
+            self._consumer.seek(self._events, taken.start)  # before any checkpoint: what was fetched earlier is dropped
+            self._recorder, self._store = recorder, store
+            async with asyncio.TaskGroup() as all_of_it:
+                all_of_it.create_task(recorder.run())
+                all_of_it.create_task(self._checkpoints())
+                all_of_it.create_task(self._fetch())
         finally:
             self.stop_attempts()
             self._count(0)
-            self._recorder = None
+            self._recorder = self._store = self.checkpointed = None
             recorder.discard()
+            store.discard()
 
-    async def _take_over(self) -> Past:
+    async def _take_over(self, store: StateStore, recorder: Recorder) -> Taken:
         flow = self._flow
-        position = await committed_position(flow.clients, flow.group, self._events)
-        past = await read_past(flow.clients, flow.topics, self.partition, position)
-        if past.lost:
-            log.error("events were deleted by retention before delivery", **self._where, count=past.lost)
-        self.state = PartitionState(flow.retry, flow.limits, past.memory, past.end)
-        log.info("partition taken over", **self._where, position=past.start, waiting=past.end - past.start)
-        return past
+        takeover = Takeover(flow.clients, flow.topics, self.partition, self._membership, flow.positions, self._above)
+        taken = await takeover.run(store, recorder, flow.writer)
+        if taken.lost:
+            log.error("events were deleted by retention before delivery", **self._where, count=taken.lost)
+        self._epoch = taken.epoch
+        self.state = PartitionState(flow.retry, flow.limits, taken.memory, taken.end)
+        waiting = taken.end - taken.start
+        log.info("partition taken over", **self._where, epoch=taken.epoch, position=taken.start, waiting=waiting)
+        return taken
 
-    async def _fetch(self, past: Past) -> None:
-        self._consumer.seek(self._events, past.start)
+    async def _fetch(self) -> None:
         self._consumer.resume(self._events)
         self.active = not self._stopping
         self._failures = 0
@@ -115,6 +139,9 @@ class PartitionOwner:
             if not self.state.wants_more():
                 await self._wait_for_room()
             await self._fetch_once()
+
+    def may_attempt(self, now: float) -> bool:
+        return self.active and self._membership.may_attempt(now)
 
     async def _wait_for_room(self) -> None:
         """Paused meanwhile: fetched records that nobody takes would slow down the other partitions' fetches."""
@@ -146,7 +173,7 @@ class PartitionOwner:
         if self._recorder is None:
             return
         facts: Event = effect.message.record
-        value, headers = self._flow.writer.write(effect, facts, sent_at)
+        value, headers = self._flow.writer.write(effect, facts, sent_at, self._epoch)
         self._flow.instruments.decided(effect, facts, self.partition)
         self._recorder.append(facts.key, value, headers, effect)
 
@@ -180,12 +207,19 @@ class PartitionOwner:
                 while self.attempts or (recorded and self._recorder is not None and self._recorder.busy):  # noqa: ASYNC110 - two counters
                     await asyncio.sleep(0.01)
 
-    async def position(self) -> Position | None:
-        """What may be committed; None while nothing is known."""
-        if self._recorder is None:
-            return None
-        try:
-            events = self.state.position(await self._consumer.position(self._events))
-        except (IllegalStateError, KafkaError):
-            return None
-        return Position(events, self.state.outcomes_from(events))
+    async def _checkpoints(self) -> None:
+        await self.checkpoint()
+        while True:
+            await asyncio.sleep(self._flow.clients.timing.checkpoint)
+            await self.checkpoint()
+
+    async def checkpoint(self) -> None:
+        """Writes where the partition is, if that changed; raises StateLost."""
+        store = self._store
+        if store is None:
+            return
+        position = self.state.position(await self._consumer.position(self._events))
+        if position != self.checkpointed:
+            state = TopicPartition(self._flow.topics.state, self.partition)
+            await store.write([(state, POSITION, self._flow.positions.encode(position))])
+            self.checkpointed = position

@@ -1,6 +1,10 @@
-"""What the outcomes of a partition say about events at and above a position."""
+"""What the outcomes of a partition say about the events at and above its position."""
 
 from __future__ import annotations
+
+from linkspan.egress.partition.epoch import OWNER, Epoch
+from linkspan.egress.partition.position import Position
+from linkspan.egress.partition.ranges import Ranges
 
 #: Kinds after which a message needs nothing more.
 FINISHING = frozenset({"delivered", "dead_lettered", "expired", "filtered", "duplicate", "superseded", "discarded"})
@@ -8,33 +12,34 @@ ATTEMPT_FAILED = "attempt_failed"
 
 
 class Memory:
-    """Finished offsets, charged attempts, and where in ``outcomes`` the first word about each event stands.
+    """The fold of ``outcomes`` after a position. ``stale``: finishing outcomes that the epoch rule made void."""
 
-    ``outcomes_from`` is what a successor needs: with the outcomes from there on it knows all that is known here.
-    """
+    def __init__(self, position: Position | None = None) -> None:
+        position = position or Position()
+        self._events, self._control = position.events, position.control
+        self._finished = Ranges(position.finished)
+        self._charged = dict(position.charged)
+        self._epoch = Epoch(position.outcomes_epoch)
+        self._outcomes = position.outcomes
+        self.stale = 0
 
-    def __init__(self) -> None:
-        self._first_word: dict[int, int] = {}
-        self._finished: set[int] = set()
-        self._charged: dict[int, int] = {}
-        self._next_outcome = 0
+    @property
+    def epoch(self) -> int:
+        """In force after all that was folded."""
+        return self._epoch.in_force
 
-    def fold(self, outcome_offset: int, kind: str, offset: int, position: int = 0) -> None:
-        """An outcome about the event ``offset`` that stands at ``outcome_offset``; below ``position``: of no use."""
-        self._next_outcome = max(self._next_outcome, outcome_offset + 1)
-        if offset < position:
+    def fold(self, outcome_offset: int, kind: str, offset: int, epoch: int) -> None:
+        """An outcome about the event ``offset`` that stands at ``outcome_offset`` and was written in ``epoch``."""
+        self._outcomes = max(self._outcomes, outcome_offset + 1)
+        if not self._epoch.valid(kind, epoch):
+            self.stale += kind in FINISHING
+        elif kind == OWNER or offset < self._events:
             return
-        if kind in FINISHING:
+        elif kind in FINISHING:
             self._finished.add(offset)
+            self._charged.pop(offset, None)
         elif kind == ATTEMPT_FAILED:
             self._charged[offset] = self._charged.get(offset, 0) + 1
-        else:
-            return
-        self._first_word.setdefault(offset, outcome_offset)
-
-    def read_to(self, outcome_offset: int) -> None:
-        """All outcomes below are folded, also where the last offsets are gaps."""
-        self._next_outcome = max(self._next_outcome, outcome_offset)
 
     def is_finished(self, offset: int) -> bool:
         return offset in self._finished
@@ -42,10 +47,18 @@ class Memory:
     def charged(self, offset: int) -> int:
         return self._charged.get(offset, 0)
 
-    def outcomes_from(self, position: int) -> int:
-        """Forgets what lies below ``position``; the oldest outcome about anything at or above it, else the next."""
-        for offset in [offset for offset in self._first_word if offset < position]:
-            del self._first_word[offset]
-            self._finished.discard(offset)
-            self._charged.pop(offset, None)
-        return min(self._first_word.values(), default=self._next_outcome)
+    def position(self, events: int) -> Position:
+        """What a successor needs, all events below ``events`` being finished; they are forgotten here."""
+        self._events = max(self._events, events)
+        self._finished.forget_below(self._events)
+        for offset in [offset for offset in self._charged if offset < self._events]:
+            del self._charged[offset]
+        return Position(
+            self.epoch,
+            self._events,
+            tuple(self._finished),
+            tuple(self._charged.items()),
+            self._outcomes,
+            self.epoch,
+            self._control,
+        )

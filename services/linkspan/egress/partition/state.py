@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from linkspan.egress.partition.answer import Superseded, Unanswered
 from linkspan.egress.partition.lanes import Lanes, Message
 from linkspan.egress.partition.memory import ATTEMPT_FAILED, FINISHING, Memory
+from linkspan.egress.partition.position import Position
 from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.egress.partition.window import Window, WindowLimits
 from linkspan.kernel.errors import DeliveryError, FailureClass
@@ -27,8 +28,9 @@ class Record:
 
 
 class PartitionState:
-    """``memory`` holds what was read back; ``marked_below``: events under this log end may have been delivered by a
-    former owner, at most a window of them, so they are marked as possible redeliveries."""
+    """``memory`` holds what was read back, up to this owner's own ``owner(epoch)``; ``marked_below``: events under
+    this log end may have been delivered by a former owner, at most a window of them, so they are marked as possible
+    redeliveries."""
 
     def __init__(self, retry: RetryPolicy, limits: WindowLimits, memory: Memory, marked_below: int) -> None:
         self._retry = retry
@@ -116,20 +118,17 @@ class PartitionState:
 
     def outcome_acked(self, message: Message, kind: str, outcome_offset: int) -> None:
         """The outcome stands in the log at ``outcome_offset``: only now is anything different."""
-        self._memory.fold(outcome_offset, kind, message.offset)
+        self._memory.fold(outcome_offset, kind, message.offset, self._memory.epoch)
         if kind in FINISHING and message.offset in self._recording:
             self._recording.remove(message.offset)
             self._window.finish(message.offset)
             self._lanes.release(message)
 
-    def position(self, consumer_position: int) -> int:
-        """All events below are finished; ``consumer_position`` is the offset of the next fetch."""
+    def position(self, consumer_position: int) -> Position:
+        """What a successor needs now; ``consumer_position`` is the offset of the next fetch, used where nothing that
+        was fetched is unfinished. Never "last + 1": offsets have gaps."""
         oldest = self._window.oldest()
-        return consumer_position if oldest is None else oldest
-
-    def outcomes_from(self, position: int) -> int:
-        """From which offset of ``outcomes`` a successor that starts at ``position`` must read."""
-        return self._memory.outcomes_from(position)
+        return self._memory.position(consumer_position if oldest is None else oldest)
 
     def ready(self) -> bool:
         """Some head may go without waiting."""

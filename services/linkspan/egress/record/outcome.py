@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from linkspan.egress.partition.epoch import OWNER
 from linkspan.egress.partition.state import Record
 from linkspan.kernel.codec import OutcomeCodec
 from linkspan.kernel.message import now_micros
@@ -16,7 +17,10 @@ RecordHeaders = list[tuple[str, bytes]]
 
 
 class Event(msgspec.Struct):
-    """A fetched event and what its record headers say. ``accepted_at``: microseconds since 1970."""
+    """A fetched event and what its record headers say. ``accepted_at``: microseconds since 1970.
+
+    ``refused``: the value is no event but an item that ingress could not refuse; why it is no message.
+    """
 
     offset: int
     value: bytes | None
@@ -26,6 +30,7 @@ class Event(msgspec.Struct):
     accepted_at: int
     traceparent: str | None
     key: bytes | None
+    refused: str | None = None
 
     @classmethod
     def of(cls, record: Any) -> Event:
@@ -41,7 +46,31 @@ class Event(msgspec.Struct):
             int(accepted) if accepted.isdigit() else record.timestamp * 1000,
             _text(found.get(Headers.TRACEPARENT)),
             record.key,
+            _text(found.get(Headers.REFUSED)),
         )
+
+
+class Said(msgspec.Struct):
+    """What the headers of an outcome say to whoever folds it. ``offset``: of the event, -1 where none is meant."""
+
+    kind: str
+    offset: int
+    epoch: int
+    plan: bool
+
+    @classmethod
+    def of(cls, record: Any) -> Said:
+        found = dict(record.headers)
+        return cls(
+            found.get(Headers.KIND, b"").decode("ascii", "replace"),
+            _number(found.get(Headers.OFFSET), -1),
+            _number(found.get(Headers.EPOCH), 0),
+            Headers.PLAN in found,
+        )
+
+
+def _number(value: bytes | None, otherwise: int) -> int:
+    return int(value) if value is not None and value.isdigit() else otherwise
 
 
 def _text(value: bytes | None) -> str | None:
@@ -49,14 +78,19 @@ def _text(value: bytes | None) -> str | None:
 
 
 class OutcomeWriter:
-    """Outcomes of one flow. ``epoch`` is 0 until owners have epochs."""
+    """Outcomes of one flow; ``epoch`` is the writing owner's."""
 
     def __init__(self, codec: OutcomeCodec, destination: str, transform: str) -> None:
         self._encode = codec.encode
         self._destination = destination
         self._transform = transform
 
-    def write(self, effect: Record, facts: Event, sent_at: int | None) -> tuple[bytes, RecordHeaders]:
+    def owner(self, epoch: int) -> tuple[bytes, RecordHeaders]:
+        """``owner(epoch)``: from here on outcomes of lower epochs are stale."""
+        value = self._encode({"kind": OWNER, "offset": -1, "at": now_micros(), "epoch": epoch})
+        return value, [(Headers.KIND, OWNER.encode()), (Headers.EPOCH, b"%d" % epoch)]
+
+    def write(self, effect: Record, facts: Event, sent_at: int | None, epoch: int) -> tuple[bytes, RecordHeaders]:
         """The record's value and headers; ``sent_at`` is when the deciding attempt began, microseconds."""
         message, error = effect.message, effect.error
         offset = message.offset
@@ -68,7 +102,7 @@ class OutcomeWriter:
                 "correlationId": facts.correlation_id,
                 "key": _text(facts.key),
                 "at": now_micros(),
-                "epoch": 0,
+                "epoch": epoch,
                 "attempt": message.charged,
                 "failure": error.failure.value if error else None,
                 "reason": error.reason[:_REASON] if error else None,
@@ -82,7 +116,7 @@ class OutcomeWriter:
         headers: RecordHeaders = [
             (Headers.KIND, effect.kind.encode()),
             (Headers.OFFSET, b"%d" % offset),
-            (Headers.EPOCH, b"0"),
+            (Headers.EPOCH, b"%d" % epoch),
         ]
         if facts.message_id:
             headers.append((Headers.MESSAGE_ID, facts.message_id.encode()))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from linkspan.egress.own.clients import KafkaClients
+from linkspan.egress.own.clients import KafkaClients, discard_producer
 from linkspan.kernel.errors import LinkspanError
 
 log = structlog.get_logger()
@@ -25,7 +24,6 @@ BATCH_BYTES = 256 * 1024
 ACK_LIMIT = 20.0
 
 Acked = Callable[[list[Any], int], None]
-_discarding: set[asyncio.Task[None]] = set()
 
 
 class AppendFailed(LinkspanError):
@@ -70,10 +68,19 @@ class Recorder:
             while self._waiting:
                 await self._flush()
 
+    async def begin(self, value: bytes, headers: list[tuple[str, bytes]]) -> int:
+        """Appends ``owner(epoch)`` before anything else, and returns its offset; raises AppendFailed."""
+        producer = self._running()
+        batch = producer.create_batch()
+        batch.append(key=None, value=value, timestamp=None, headers=headers)
+        acked = await self._send(producer, batch)
+        if acked < 0:
+            raise AppendFailed("Kafka had it already and does not say where")
+        self._next_offset = acked + 1
+        return acked
+
     async def _flush(self) -> None:
-        producer = self._producer
-        if producer is None:
-            raise AppendFailed("the producer was discarded")
+        producer = self._running()
         batch = producer.create_batch()
         tokens: list[Any] = []
         while self._waiting:
@@ -82,45 +89,31 @@ class Recorder:
                 break
             self._waiting.popleft()
             tokens.append(token)
-        batch.close()
         self._under_way = len(tokens)
+        acked = await self._send(producer, batch)
+        first = acked if acked >= 0 else self._next_offset
+        self._next_offset = first + len(tokens)
+        self._under_way = 0
+        log.debug("outcomes appended", topic=self._topic, partition=self._partition, first=first, count=len(tokens))
+        self._acked(tokens, first)
+
+    def _running(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            raise AppendFailed("the producer was discarded")
+        return self._producer
+
+    async def _send(self, producer: AIOKafkaProducer, batch: Any) -> int:
+        """The offset of its first record, -1 where Kafka had the batch already."""
+        batch.close()
         try:
             async with asyncio.timeout(ACK_LIMIT):
                 acked = await (await producer.send_batch(batch, self._topic, partition=self._partition))
         except (KafkaError, TimeoutError) as error:
             raise AppendFailed(f"outcomes of {self._topic}[{self._partition}]: {error!r}") from error
-        first = acked.offset if acked.offset >= 0 else self._next_offset
-        self._next_offset = first + len(tokens)
-        self._under_way = 0
-        self._acked(tokens, first)
+        return int(acked.offset)
 
     def discard(self) -> None:
         """Stops the producer in the background; nothing that waits is appended by it any more after its limit."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            task = asyncio.create_task(stop_producer(producer))
-            _discarding.add(task)
-            task.add_done_callback(_discarding.discard)
-
-
-async def discarded() -> None:
-    """Waits until all discarded producers have stopped."""
-    if _discarding:
-        await asyncio.wait(_discarding)
-
-
-async def stop_producer(producer: AIOKafkaProducer, limit: float = 2.0) -> None:
-    """``stop()`` waits for its unsent batches; without a broker that is for ever, so its connections are closed."""
-    stopping = asyncio.create_task(producer.stop())
-    done, _ = await asyncio.wait({stopping}, timeout=limit)
-    if not done:
-        stopping.cancel()
-        await producer.client.close()
-        await asyncio.wait({stopping}, timeout=limit)
-        sender = producer._sender.sender_task  # noqa: SLF001 - there is no public way to stop it without a broker
-        if sender is not None and not sender.done():
-            sender.cancel()
-            await asyncio.wait({sender}, timeout=limit)
-    with suppress(KafkaError, asyncio.CancelledError):
-        if stopping.done() and not stopping.cancelled() and (error := stopping.exception()):
-            log.debug("a producer did not stop cleanly", error=repr(error))
+            discard_producer(producer)

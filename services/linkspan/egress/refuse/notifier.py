@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +15,16 @@ from opentelemetry.trace import SpanKind
 
 from linkspan.egress.deliver.adapter import Adapter, Delivery
 from linkspan.egress.own.clients import KafkaClients, stop_consumer
+from linkspan.egress.partition.epoch import Epoch
 from linkspan.egress.partition.retry import RetryPolicy
-from linkspan.egress.record.outcome import Event
+from linkspan.egress.record.outcome import Event, Said
 from linkspan.egress.refuse.notice import refusal
 from linkspan.kernel.codec import Decoder, OutcomeCodec
 from linkspan.kernel.errors import DeliveryError, FailureClass, Poison
 from linkspan.kernel.json_form import JsonForm
 from linkspan.kernel.message import Json
 from linkspan.kernel.telemetry.traces import CORRELATION_ID, Tracing, valid
-from linkspan.kernel.topics import FlowTopics, Headers
+from linkspan.kernel.topics import FlowTopics
 
 log = structlog.get_logger()
 
@@ -53,6 +55,7 @@ class RefusalNotifier:
 
     def __init__(self, context: RefusalContext) -> None:
         self._context = context
+        self._epochs: dict[int, Epoch] = defaultdict(Epoch)
 
     async def run(self) -> None:
         context, failures = self._context, 0
@@ -82,8 +85,9 @@ class RefusalNotifier:
                     await consumer.commit(offsets)
 
     async def _tell(self, record: Any) -> None:
-        headers = dict(record.headers)
-        if headers.get(Headers.KIND) != b"dead_lettered" or Headers.PLAN in headers:
+        said = Said.of(record)
+        valid_now = self._epochs[record.partition].valid(said.kind, said.epoch)
+        if said.kind != "dead_lettered" or said.plan or not valid_now:
             return
         context = self._context
         try:

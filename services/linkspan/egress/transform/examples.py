@@ -1,7 +1,8 @@
 """Runs the examples that are written beside a flow: what goes in, what must come out.
 
 An example file is a YAML list of ``{name, input, output}`` or ``{name, input, error}``; ``input`` and ``output`` are
-payloads, ``error`` a part of the reason a message is refused with. ``header`` and ``metadata`` may be given too.
+payloads, ``error`` a part of the reason a message is refused with. ``header`` and ``metadata`` may be given too, and
+``lookups: {key: value}``, what the flow's lookups find; a key that is not there is missing in the system.
 ``{$file: plan.dxf}`` stands for a file's content (base64), its path relative to the example file. With
 ``output: {…}`` the whole payload is compared, with ``contains: {…}`` only the fields that are given.
 """
@@ -22,7 +23,7 @@ from linkspan.kernel.lined_yaml import Document, InvalidFile, LineFault, read_li
 from linkspan.kernel.message import Json
 from linkspan.kernel.spec import Flow
 
-_FIELDS = {"name", "input", "output", "contains", "error", "header", "metadata"}
+_FIELDS = {"name", "input", "output", "contains", "error", "header", "metadata", "lookups"}
 _ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 _ABSENT = object()
 
@@ -57,7 +58,7 @@ async def run_example(example: Example, flow: Flow, taken: JsonForm, transform: 
     given = example.given
     try:
         message = _message(given, flow, taken)
-        made = await transform.apply(message)
+        made = await transform.apply(message, given.get("lookups", {}))
     except InvalidMessage as error:
         return Verdict(example.name, _refused(given, f"input: {error}"))
     except DeliveryError as error:
@@ -116,7 +117,7 @@ def _example_faults(document: Document, index: int) -> Iterator[LineFault]:
         yield document.fault((index,), "give one of output, contains and error")
     for name in given.keys() - _FIELDS:
         yield document.fault((index, name), f"unknown field; there are {', '.join(sorted(_FIELDS))}")
-    for name in given.keys() & {"header", "metadata"}:
+    for name in given.keys() & {"header", "metadata", "lookups"}:
         if not isinstance(given[name], dict):
             yield document.fault((index, name), "expected fields (name: value)")
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from linkspan.egress.transform.content import holds_reference, look, with_content
 from linkspan.egress.transform.jsonata import Expression
+from linkspan.egress.transform.lookup import Lookup
 from linkspan.egress.transform.steps import NamedStep, named_step
 from linkspan.egress.transform.values import ValueTables
 from linkspan.kernel.blobs import BlobStore
@@ -18,11 +19,15 @@ from linkspan.kernel.errors import DeliveryError, Fault, Poison, UserMistake
 from linkspan.kernel.json_form import JsonForm
 from linkspan.kernel.message import Json
 from linkspan.kernel.schemas import SchemaCatalog, expanded
-from linkspan.kernel.spec import Flow, Integration, StepSpec
+from linkspan.kernel.spec import Flow, Integration
+from linkspan.kernel.spec_transform import StepSpec
 from linkspan.kernel.steps import StepContext
 
 _encode = msgspec.json.Encoder().encode
 _to_json = msgspec.to_builtins
+Step = Expression | NamedStep | Lookup
+#: Transforms with async steps (a subprocess, seconds) that run at a time.
+SLOW_TRANSFORMS = 4
 
 
 class InvalidTransform(UserMistake):
@@ -37,20 +42,22 @@ class Transform:
     """From a message's JSON form (content as ``bytes`` or a blob reference) to the payload that leaves.
 
     What leaves is plain JSON data that fits the schema of ``delivers``, with that schema's defaults filled in, content
-    as base64 text. ``text`` is all that decides the result, ``hash`` its first 16 SHA-256 digits.
+    as base64 text. ``text`` is all that decides the result, ``hash`` its first 16 SHA-256 digits. ``at_once``: how many
+    may wait at a time for something else.
     Raises InvalidTransform, and UnknownSchema where a type has none.
     """
 
     def __init__(self, integration: Integration, flow: str, catalog: SchemaCatalog, blobs: BlobStore) -> None:
         spec, self._flow, self._blobs = integration.flows[flow], flow, blobs
         self._steps = compiled(integration, flow)
-        self._expressions = [step for step in self._steps if isinstance(step, Expression)]
         self.type = spec.delivers or spec.type
         taken = expanded(catalog.latest(integration.integration, spec.type).definition)
         self._form = JsonForm(catalog.latest(integration.integration, self.type).definition, "payload")
         self._look = look(taken)
         self._checks = bool(self._steps) or self.type != spec.type
-        self.is_sync = len(self._expressions) == len(self._steps)
+        self.is_sync = not any(isinstance(step, NamedStep) for step in self._steps)
+        lookups = [step.at_once for step in self._steps if isinstance(step, Lookup)]
+        self.at_once = max(lookups) if lookups and self.is_sync else SLOW_TRANSFORMS
         self.text = _said(spec, self._steps, integration)
         self.hash = hashlib.sha256(self.text.encode()).hexdigest()[:16]
 
@@ -63,30 +70,47 @@ class Transform:
             return None
         return self._now(payload, message)
 
-    async def apply(self, message: Json) -> Json:
-        """The payload that leaves; raises Poison, or whatever failure a step names."""
+    async def apply(self, message: Json, answers: Mapping[str, Any] | None = None) -> Json:
+        """The payload that leaves; raises Poison, or whatever failure a step names. ``answers``: what lookups find."""
         context = StepContext(self._flow, message["header"], message["metadata"], self._blobs)
         current: Json = message["payload"]
-        if self.is_sync:
-            return self._now(await with_content(current, context, rounded=bool(self._steps)), message)
         text: str | None = None
         for step in self._steps:
-            if isinstance(step, NamedStep):
-                current = await _run(step, current if text is None else self._parsed(text), context)
-                text = None
-            else:
+            if isinstance(step, Expression):
                 text = _text(await with_content(current, context, rounded=True)) if text is None else text
                 text = step.run(text, message)
+                continue
+            current = current if text is None else self._parsed(text)
+            text = None
+            if isinstance(step, NamedStep):
+                current = await _run(step, current, context)
+            elif answers is not None:
+                current = step.given(current, answers)
+            else:
+                current = await step.later(current, context.header)
+        if text is None and not self._checks:
+            return _plain(await with_content(current, context, rounded=False))
         return self._checked(_text(await with_content(current, context, rounded=False)) if text is None else text)
 
-    def _now(self, payload: Json, message: Json) -> Json:
+    async def close(self) -> None:
+        """Whatever its steps hold open."""
+        for step in self._steps:
+            if isinstance(step, Lookup):
+                await step.close()
+
+    def _now(self, payload: Json, message: Json) -> Json | None:
         if not self._checks:
-            plain: Json = _to_json(payload)
-            return plain
-        text = _text(payload)
-        for expression in self._expressions:
-            text = expression.run(text, message)
-        return self._checked(text)
+            return _plain(payload)
+        text: str | None = None
+        for step in self._steps:
+            if isinstance(step, Expression):
+                text = step.run(_text(payload) if text is None else text, message)
+            elif isinstance(step, Lookup):
+                found = step.now(payload if text is None else self._parsed(text), message["header"])
+                if found is None:
+                    return None
+                payload, text = found, None
+        return self._checked(_text(payload) if text is None else text)
 
     def _checked(self, text: str) -> Json:
         try:
@@ -110,19 +134,22 @@ class Transform:
     def _parsed(self, text: str) -> Json:
         value = msgspec.json.decode(text)
         if not isinstance(value, dict):
-            raise Poison("the transform failed: an expression before a named step must give an object")
+            raise Poison("the transform failed: an expression before a named step or a lookup must give an object")
         return value
 
 
-def compiled(integration: Integration, flow: str) -> list[Expression | NamedStep]:
+def compiled(integration: Integration, flow: str) -> list[Step]:
     """The flow's steps; raises InvalidTransform."""
     tables, known = ValueTables(integration.values), frozenset(integration.values)
-    made: list[Expression | NamedStep] = []
+    made: list[Step] = []
     faults: list[Fault] = []
     for index, step in enumerate(integration.flows[flow].transform):
-        field = f"flows.{flow}.transform[{index}].{'step' if step.step else 'jsonata'}"
+        field = f"flows.{flow}.transform[{index}].{step.kind}"
         try:
-            made.append(named_step(step.step) if step.step else Expression(step.jsonata or "", tables, known))
+            if step.lookup:
+                made.append(Lookup(step.lookup, integration.systems[step.lookup.system], flow))
+            else:
+                made.append(named_step(step.step) if step.step else Expression(step.jsonata or "", tables, known))
         except UserMistake as error:
             faults.append(Fault(field, str(error)))
     if faults:
@@ -142,6 +169,11 @@ async def _run(step: NamedStep, payload: Json, context: StepContext) -> Json:
     return made
 
 
+def _plain(payload: Json) -> Json:
+    made: Json = _to_json(payload)
+    return made
+
+
 def _text(payload: Json) -> str:
     try:
         return _encode(payload).decode()
@@ -149,19 +181,22 @@ def _text(payload: Json) -> str:
         raise Poison(f"a step gave what JSON cannot say: {error}") from error
 
 
-def _said(spec: Flow, steps: list[Expression | NamedStep], integration: Integration) -> str:
+def _said(spec: Flow, steps: list[Step], integration: Integration) -> str:
     values = {name: dict(sorted(integration.values[name].items())) for name in sorted(_tables(steps, integration))}
     said = [_step_text(*pair) for pair in zip(spec.transform, steps, strict=True)]
     return json.dumps({"steps": said, "values": values}, ensure_ascii=False, separators=(",", ":"))
 
 
-def _step_text(spec: StepSpec, step: Expression | NamedStep) -> dict[str, str]:
+def _step_text(spec: StepSpec, step: Step) -> dict[str, Any]:
+    """What decides a step's result; of a lookup not how long it is remembered."""
+    if spec.lookup:
+        return {"lookup": spec.lookup.model_dump(exclude={"cache"})}
     if isinstance(step, NamedStep):
         return {"step": step.name, "version": step.version}
     return {"jsonata": spec.jsonata or ""}
 
 
-def _tables(steps: list[Expression | NamedStep], integration: Integration) -> Iterator[str]:
+def _tables(steps: list[Step], integration: Integration) -> Iterator[str]:
     for step in steps:
         if isinstance(step, Expression):
             yield from integration.values if step.any_table else step.tables

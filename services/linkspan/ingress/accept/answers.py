@@ -22,7 +22,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Accepted(msgspec.Struct, omit_defaults=True, rename="camel", kw_only=True):
-    """``queued``: Kafka has the event. ``will_retry``: it was not delivered while the request waited."""
+    """``queued``: Kafka has the event, or the spool. ``will_retry``: it was not delivered while the request waited."""
 
     message_id: str
     correlation_id: str

@@ -97,7 +97,8 @@ class Messages:
             traced.belongs_to(acceptance.correlation_id)
             await acceptance.settled()
             outcome = expected[0].outcome
-            await asyncio.wait([outcome], timeout=max(0.0, deadline - time.monotonic()))
+            if not acceptance.spooled:
+                await asyncio.wait([outcome], timeout=max(0.0, deadline - time.monotonic()))
         finally:
             for one in expected:
                 self._watch.forget(one)

@@ -1,28 +1,37 @@
-"""Which replica holds a source's connection: the one that owns the source's partition of ``<integration>.sources``.
+"""Which replica serves a source: the one that owns the source's partition of ``<integration>.sources``.
 
 The group elects it. It confirms itself with a group commit every 3 s; when none succeeded for 10 s, counted from the
-sending, the connection is closed, because another replica may have been elected.
+sending, the source is given back (its connection closed, its feed no longer read), because another replica may have
+been elected.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
-
-from linkspan.ingress.accept.websocket import Source
 
 log = structlog.get_logger()
 
 CONFIRM_EVERY, CONFIRM_LIMIT, CONFIRMED_FOR = 3.0, 2.0, 10.0
 
 
+class Source(Protocol):
+    """Whatever one replica does for all."""
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+
+
 class Leadership(ConsumerRebalanceListener):  # type: ignore[misc]
-    """``sources`` in the order of their partitions; ``session`` in seconds."""
+    """``sources`` in the order of their partitions; ``session`` in seconds.
+
+    A topic with fewer partitions, made before a source was added, gives several sources to the owner of one.
+    """
 
     def __init__(
         self, client: dict[str, Any], group: str, topic: str, sources: Sequence[Source], session: float
@@ -72,17 +81,18 @@ class Leadership(ConsumerRebalanceListener):  # type: ignore[misc]
             wanted = consumer.assignment()
             if await _commit(consumer, wanted):
                 confirmed = sent
-                self._hold(wanted & consumer.assignment())
+                self._hold(wanted & consumer.assignment(), len(consumer.partitions_for_topic(self._topic) or ()))
             elif self._held and loop.time() - confirmed > CONFIRMED_FOR - CONFIRM_EVERY - CONFIRM_LIMIT:
-                log.warning("not confirmed as the sources' holder: closing their connections")
+                log.warning("not confirmed as the sources' holder: giving them back")
                 await self._close(list(self._held))
             await asyncio.sleep(CONFIRM_EVERY if self._held else 0.5)
         poll.result()
 
-    def _hold(self, partitions: set[TopicPartition]) -> None:
+    def _hold(self, partitions: set[TopicPartition], count: int) -> None:
         for partition in partitions - self._held.keys():
-            if partition.partition < len(self._sources):
-                self._held[partition] = asyncio.create_task(self._sources[partition.partition].run())
+            mine = [one for index, one in enumerate(self._sources) if index % max(1, count) == partition.partition]
+            if mine:
+                self._held[partition] = asyncio.create_task(_serve(mine))
 
     async def _close(self, partitions: list[TopicPartition]) -> None:
         tasks = [task for partition in partitions if (task := self._held.pop(partition, None))]
@@ -97,6 +107,12 @@ class Leadership(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """The next confirmation opens the connections: no heartbeat is sent while this runs."""
+
+
+async def _serve(sources: Sequence[Source]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for source in sources:
+            group.create_task(source.run())
 
 
 async def _poll(consumer: AIOKafkaConsumer) -> None:

@@ -31,7 +31,10 @@ _REFERENCES = {
         "properties": {
             "messageId": {"type": "string", "format": "uuid"},
             "correlationId": {"type": "string", "format": "uuid"},
-            "queued": {"type": "boolean", "description": "Kafka has acknowledged the event."},
+            "queued": {
+                "type": "boolean",
+                "description": "Kafka has the event, or the spool (on disk).",
+            },
             "duplicate": {"type": "boolean", "description": "The same message was accepted a moment ago."},
             "willRetry": {"type": "boolean", "description": "Not delivered within the time waited for."},
         },
@@ -132,7 +135,7 @@ _FAULTY = {
     "errors": [{"field": "payload.planId", "error": "required field missing"}],
 }
 _ANSWERS = {
-    "202": _answer("Kafka has the event", "Accepted", {"messageId": _ID, "correlationId": _ID, "queued": True}),
+    "202": _answer("Kafka or the spool has it", "Accepted", {"messageId": _ID, "correlationId": _ID, "queued": True}),
     "200": {"description": "`Prefer: wait`: the message was delivered"},
     "400": _answer("Everything that is wrong with the message", example=_FAULTY),
     "409": _answer("The id was accepted a moment ago with another payload"),

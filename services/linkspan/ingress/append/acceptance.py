@@ -1,4 +1,4 @@
-"""What became of a message that was taken: on its way to Kafka, acknowledged, or failed."""
+"""What became of a message that was taken: on its way to Kafka, acknowledged (or spooled), or failed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ REMEMBERED = 100_000
 
 
 class Acceptance:
-    """One for every message id; ``error`` is set where the append failed."""
+    """One for every message id; ``error`` is set where the append failed, ``spooled`` where only the spool has it."""
 
-    __slots__ = ("_waiting", "acked", "correlation_id", "digest", "error", "flow", "message_id")
+    __slots__ = ("_waiting", "acked", "correlation_id", "digest", "error", "flow", "message_id", "spooled")
 
     def __init__(self, flow: str, message_id: str, correlation_id: str, digest: bytes) -> None:
         self.flow, self.message_id, self.correlation_id, self.digest = flow, message_id, correlation_id, digest
-        self.acked = False
+        self.acked = self.spooled = False
         self.error: LinkspanError | None = None
         self._waiting: list[Callable[[], None]] | None = None
 
@@ -27,8 +27,8 @@ class Acceptance:
     def is_settled(self) -> bool:
         return self.acked or self.error is not None
 
-    def settle(self, error: LinkspanError | None) -> None:
-        self.acked, self.error = error is None, error
+    def settle(self, error: LinkspanError | None, spooled: bool) -> None:
+        self.acked, self.error, self.spooled = error is None, error, spooled
         waiting, self._waiting = self._waiting, None
         for call in waiting or ():
             call()

@@ -17,15 +17,20 @@ from linkspan.kernel.telemetry.metrics import ACCEPTED, APPEND_SECONDS
 LINGER = 0.001
 
 
+#: Called once: with None when Kafka has acknowledged, or the spool has it on disk (then True), else with the reason.
+Settled = Callable[[LinkspanError | None, bool], None]
+
+
 @dataclass(slots=True, eq=False)
 class Record:
-    """``settled`` is called once: with None at Kafka's acknowledgement, else with the reason."""
+    """``may_spool``: it may wait on this machine's disk; what a source sends never does, nor what comes from there."""
 
     key: bytes
     value: bytes
     headers: list[tuple[str, bytes]]
     timestamp_ms: int
-    settled: Callable[[LinkspanError | None], None]
+    settled: Settled
+    may_spool: bool = False
 
 
 class Pending:
@@ -76,17 +81,16 @@ class Lane:
         self._accepted.inc(len(under_way))
         self._seconds.observe(time.perf_counter() - started)
         self._under_way = []
-        self._settle(under_way, None)
+        for record in under_way:
+            self._pending.bytes -= len(record.value)
+            record.settled(None, False)
 
-    def fail(self, error: LinkspanError) -> None:
-        """Settles all that is not acknowledged."""
+    def give_back(self) -> list[Record]:
+        """All that is not acknowledged, in order; the lane is empty then."""
         records = [*self._under_way, *self._waiting]
         self._under_way = []
         self._waiting.clear()
         self._wake.clear()
-        self._settle(records, error)
-
-    def _settle(self, records: list[Record], error: LinkspanError | None) -> None:
         for record in records:
             self._pending.bytes -= len(record.value)
-            record.settled(error)
+        return records

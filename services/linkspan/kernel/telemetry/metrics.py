@@ -7,6 +7,10 @@ from prometheus_client import Counter, Gauge, Histogram
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300)
 
 ACCEPTED = Counter("linkspan_accepted_total", "Messages accepted: acknowledged by Kafka.", ["flow"])
+SPOOLED = Counter("linkspan_spooled_total", "Messages accepted into the spool, on this machine's disk.", ["flow"])
+SPOOL_MESSAGES = Gauge("linkspan_spool_messages", "Messages in this replica's spool.", ["flow"])
+SPOOL_BYTES = Gauge("linkspan_spool_bytes", "Bytes of the messages in this replica's spool.")
+SPOOL_OLDEST_SECONDS = Gauge("linkspan_spool_oldest_seconds", "Age of the oldest message in the spool; 0 when empty.")
 REFUSED = Counter("linkspan_refused_total", "Messages refused at ingress, by the reason.", ["reason"])
 APPEND_SECONDS = Histogram(
     "linkspan_append_seconds", "From the start of an append to Kafka's acknowledgement.", ["flow"], buckets=SECONDS
@@ -19,4 +23,26 @@ IN_FLIGHT = Gauge("linkspan_in_flight", "Messages fetched and not finished.", ["
 END_TO_END_SECONDS = Histogram(
     "linkspan_end_to_end_seconds", "From acceptance to the other system's acknowledgement.", ["flow"], buckets=SECONDS
 )
-SOURCE_CONNECTED = Gauge("linkspan_source_connected", "1 while this replica holds the source's connection.", ["source"])
+UNACCOUNTED = Gauge(
+    "linkspan_unaccounted",
+    "Events below their owner's position without an outcome, found in the log by this replica; must stay 0.",
+    ["flow"],
+)
+UNWATCHED = Gauge(
+    "linkspan_unaccounted_unchecked", "Events below their owner's position that are not looked at yet.", ["flow"]
+)
+SOURCE_CONNECTED = Gauge(
+    "linkspan_source_connected",
+    "1 while this replica holds the source's connection, or polls it and is answered.",
+    ["source"],
+)
+POLLED = Counter(
+    "linkspan_polled_total",
+    "Changes read from a polled source: taken, unfit (a dead letter), skipped (a type that no flow takes).",
+    ["source", "result"],
+)
+LOOKUPS = Counter(
+    "linkspan_lookups_total",
+    "Lookups of a transform: hit (in memory), found, missing, failed (the system cannot be asked).",
+    ["flow", "result"],
+)

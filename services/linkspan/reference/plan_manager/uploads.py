@@ -130,6 +130,8 @@ def _change(connection: sqlite3.Connection, upload: dict[str, Any], with_content
         "messageId": upload["message_id"],
         "correlationId": upload["correlation_id"],
         "traceparent": upload["traceparent"],
+        "priority": upload["priority"],
+        "ttl": upload["ttl"],
         "digest": upload["digest"],
         "size": upload["size"],
         "payload": payload,

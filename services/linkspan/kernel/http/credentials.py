@@ -6,7 +6,7 @@ from typing import Protocol
 
 import aiohttp
 
-from linkspan.egress.deliver.oauth2 import TokenSource
+from linkspan.kernel.http.oauth2 import TokenSource
 from linkspan.kernel.spec import System
 
 

@@ -12,8 +12,8 @@ from urllib.parse import quote_plus, urljoin
 import aiohttp
 import msgspec
 
-from linkspan.egress.deliver.bounded import read_bounded
 from linkspan.kernel.errors import Unavailable
+from linkspan.kernel.http.bounded import read_bounded
 from linkspan.kernel.spec import OAuth2
 
 #: A token without ``expires_in`` is used this long, seconds.

@@ -1,0 +1,1 @@
+"""Programs that do the same work without Linkspan, as one would write them with their frameworks."""

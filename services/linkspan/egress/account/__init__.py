@@ -1,0 +1,1 @@
+"""Accounting: what became of every event, counted from the log."""

@@ -1,0 +1,22 @@
+"""How far a partition is: what an owner leaves for its successor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """``epoch`` is the one last allocated; ``outcomes_epoch`` the one in force at the offset ``outcomes``.
+
+    They differ between a takeover and its first checkpoint: with one field for both, the successor of an owner that
+    died in between would call outcomes stale that are valid, and deliver their messages again.
+    """
+
+    epoch: int = 0
+    events: int = 0
+    finished: tuple[tuple[int, int], ...] = ()
+    charged: tuple[tuple[int, int], ...] = ()
+    outcomes: int = 0
+    outcomes_epoch: int = 0
+    control: int = 0

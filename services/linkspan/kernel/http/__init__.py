@@ -1,0 +1,1 @@
+"""Linkspan as a client over HTTP: who it says it is, and what an answer says."""

@@ -1,0 +1,198 @@
+"""The step ``lookup``: asks a real system once, remembers, and waits for one that is away without spending attempts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from tests.integration.egress.bridge import Bridge, order_id, write_integration
+from tests.integration.egress.conftest import MakeBridge, rest_system
+from tests.integration.egress.destinations import RestDestination, until
+
+from linkspan.egress.transform import Transform
+from linkspan.kernel.blobs import BlobStore
+from linkspan.kernel.errors import Poison, Unavailable
+
+TEXT = {"jsonata": '{"orderId": orderId, "line": line, "text": customer.name}'}
+
+
+class Customers:
+    """The system that is asked; ``answer`` decides each answer."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.hold = 0.0
+        self.at_once = self.most = 0
+        self.status = 200
+        self.body: Any = {"name": "Ada"}
+        self.port = 0
+
+    async def start(self) -> None:
+        app = web.Application()
+        app.router.add_get("/v1/customers/{id}", self._give)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        await self._runner.cleanup()
+
+    async def _give(self, request: web.Request) -> web.Response:
+        if request.headers.get("X-API-Key") != "key":
+            return web.json_response({}, status=401)
+        self.asked.append(request.match_info["id"])
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        await asyncio.sleep(self.hold)
+        self.at_once -= 1
+        if isinstance(self.body, str):
+            return web.Response(text=self.body, status=self.status)
+        return web.json_response(self.body, status=self.status)
+
+    def system(self, **more: Any) -> dict[str, Any]:
+        url = f"http://127.0.0.1:{self.port}"
+        return {"kind": "rest", "url": url, "auth": {"api_key": "key"}, "timeout": "1s"} | more
+
+
+@pytest.fixture
+async def customers() -> AsyncIterator[Customers]:
+    server = Customers()
+    await server.start()
+    yield server
+    await server.stop()
+
+
+def step(**more: Any) -> dict[str, Any]:
+    path = {"system": "shop", "path": "/v1/customers/{orderId}", "key": "orderId", "into": "customer"}
+    return {"lookup": path | more}
+
+
+class Made:
+    """A transform with a lookup, without Kafka."""
+
+    def __init__(self, folder: Path, customers: Customers, shop: dict[str, Any], **lookup: Any) -> None:
+        store = {"kind": "rest", "url": "http://127.0.0.1:9"}
+        path = write_integration(folder, store, transform=[step(**lookup), TEXT], shop=customers.system(**shop))
+        bridge = Bridge(path, "")
+        self.transform = Transform(bridge.integration, "orders", bridge.catalog, BlobStore(str(folder / "blobs")))
+
+    async def text(self, key: int) -> str:
+        payload = {"orderId": order_id(key), "line": 1, "text": ""}
+        given: dict[str, Any] = {"header": {}, "payload": payload, "metadata": {}}
+        made = self.transform.apply_now(given)
+        return str((made or await self.transform.apply(given))["text"])
+
+
+@pytest.fixture
+async def make(tmp_path: Path, customers: Customers) -> AsyncIterator[Any]:
+    made: list[Made] = []
+
+    def making(shop: dict[str, Any] | None = None, **lookup: Any) -> Made:
+        made.append(Made(tmp_path / str(len(made)), customers, shop or {}, **lookup))
+        return made[-1]
+
+    yield making
+    for one in made:
+        await one.transform.close()
+
+
+async def test_a_key_is_asked_for_once_also_by_many_at_the_same_time(make: Any, customers: Customers) -> None:
+    one = make()
+    customers.hold = 0.1
+    assert set(await asyncio.gather(*(one.text(number % 3) for number in range(30)))) == {"Ada"}
+    assert Counter(customers.asked) == {order_id(key): 1 for key in range(3)}
+    assert await one.text(1) == "Ada"
+    assert len(customers.asked) == 3
+
+
+async def test_what_is_remembered_is_bounded_in_number_and_age(make: Any, customers: Customers) -> None:
+    one = make(cache={"entries": 2, "ttl": "300ms"})
+    for key in (0, 1, 2, 0):
+        await one.text(key)
+    assert customers.asked == [order_id(key) for key in (0, 1, 2, 0)]
+    for _ in range(4):
+        await asyncio.sleep(0.15)
+        await one.text(0)
+    assert len(customers.asked) == 4
+    await asyncio.sleep(0.35)
+    await one.text(0)
+    assert len(customers.asked) == 5
+
+
+async def test_no_more_requests_at_once_than_the_system_takes(make: Any, customers: Customers) -> None:
+    one = make({"throttle": {"concurrency": 3}})
+    customers.hold = 0.02
+    await asyncio.gather(*(one.text(number) for number in range(20)))
+    assert customers.most == 3
+
+
+async def test_a_key_that_is_not_there_is_poison_or_null(make: Any, customers: Customers) -> None:
+    customers.status = 404
+    with pytest.raises(Poison, match=f"lookup of customer found nothing: shop has nothing for orderId '{order_id(4)}'"):
+        await make().text(4)
+    nullable = make(missing="null")
+    assert await nullable.text(4) == ""
+    customers.status = 200
+    assert await nullable.text(4) == "Ada"
+
+
+@pytest.mark.parametrize("status", [500, 503, 429, 401])
+async def test_a_system_that_cannot_be_asked_is_unavailable(make: Any, customers: Customers, status: int) -> None:
+    customers.status = status
+    one = make()
+    with pytest.raises(Unavailable, match="lookup of customer waits for shop"):
+        await one.text(1)
+    customers.status = 200
+    assert await one.text(1) == "Ada"
+
+
+async def test_a_system_that_does_not_answer_is_unavailable(make: Any, customers: Customers) -> None:
+    customers.hold = 5
+    with pytest.raises(Unavailable, match="has not answered within 1 s"):
+        await make().text(1)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (400, {"title": "no uuid"}, "was answered 400 no uuid"),
+        (200, "<html>", "brought no JSON"),
+        (200, {"id": 2**60}, "must be sent as text"),
+        (200, {"name": "x" * 300_000}, "more than 262144 bytes"),
+        (200, {"address": "a", "digest": "d", "size": 1, "mediaType": None}, "reference to a blob"),
+    ],
+)
+async def test_an_answer_that_is_of_no_use_is_poison(
+    make: Any, customers: Customers, status: int, body: Any, reason: str
+) -> None:
+    customers.status, customers.body = status, body
+    with pytest.raises(Poison, match=reason):
+        await make().text(1)
+
+
+@pytest.mark.kafka
+async def test_messages_wait_for_a_lookup_without_spending_attempts(
+    bridge: MakeBridge, rest: RestDestination, customers: Customers
+) -> None:
+    await customers.stop()
+    made = await bridge(
+        rest_system(rest),
+        shop=customers.system(retry={"first": "100ms", "cap": "500ms"}),
+        transform=[step(), TEXT],
+    )
+    await made.append(*[(order_id(key), line) for line in range(3) for key in range(4)])
+    async with made.serving():
+        await asyncio.sleep(2)
+        assert await made.outcomes() == []
+        await customers.start()
+        outcomes = await made.wait_outcomes(12)
+    assert {(one["kind"], one["attempt"]) for one in outcomes} == {("delivered", 0)}
+    assert {got.body["payload"]["text"] for got in rest.got} == {"Ada"}
+    assert Counter(customers.asked) == {order_id(key): 1 for key in range(4)}
+    await until(lambda: len(rest.got) == 12)
