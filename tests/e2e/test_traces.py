@@ -20,6 +20,7 @@ WAY = {
     ("linkspan-egress", "transform"),
     ("linkspan-egress", "deliver"),
 }
+ALL = {"linkspan-ingress", "linkspan-egress", "linkspan-plan-manager", "linkspan-analysis"}
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class Span:
     span: str
     parent: str
     attributes: dict[str, Any]
+
+
+def roots(spans: list[Span]) -> list[Span]:
+    known = {span.span for span in spans}
+    return [span for span in spans if span.parent not in known]
 
 
 class Collector:
@@ -89,13 +95,11 @@ async def test_a_plan_and_its_analysis_are_one_trace_through_all_four_processes(
         async def whole() -> list[Span] | None:
             spans = [span for span in collector.spans if span.trace == trace]
             ways = [(span.service, span.name) for span in spans]
-            return spans if all(ways.count(step) == 2 for step in WAY) else None
+            complete = all(ways.count(step) == 2 for step in WAY) and {span.service for span in spans} >= ALL
+            return spans if complete and len(roots(spans)) == 1 else None
 
         spans = await until(whole, 30, f"both ways are traced: {collector.spans}")
-    assert {span.service for span in spans} >= {"linkspan-plan-manager", "linkspan-analysis"}
-    known = {span.span for span in spans}
-    roots = [span for span in spans if span.parent not in known]
-    assert [(root.service, root.parent) for root in roots] == [("linkspan-plan-manager", "")]
+    assert [(root.service, root.parent) for root in roots(spans)] == [("linkspan-plan-manager", "")]
     for span in spans:
         if (span.service, span.name) in WAY:
             assert span.attributes["linkspan.correlation_id"] == correlation_id
