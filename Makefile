@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test chaos-takeover bench-smoke check format lock clean
+.PHONY: help setup demo test chaos chaos-takeover bench-smoke check format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,8 +22,11 @@ demo: $(STAMP) ## starts a real Kafka and both systems, sends two plans through 
 test: $(STAMP) ## the whole test suite but what needs Docker (ARGS="-k name" narrows it)
 	$(BIN)/python -m pytest -m "not docker and not chaos" $(ARGS)
 
-chaos-takeover: $(STAMP) ## stops owners of partitions at each step and write; CHAOS_SEED and CHAOS_REPEATS choose
+chaos: $(STAMP) ## breaks everything at random, then looks at what arrived (CHAOS_SECONDS=600 CHAOS_MESSAGES=50000 CHAOS_SEED=1)
 	$(BIN)/python -m pytest -m chaos -s tests/chaos $(ARGS)
+
+chaos-takeover: $(STAMP) ## stops owners of partitions at each step and write; CHAOS_SEED and CHAOS_REPEATS choose
+	$(BIN)/python -m pytest -m chaos -s tests/chaos/test_takeover.py $(ARGS)
 
 bench-smoke: $(STAMP) ## about a minute: intake and delivery side by side with FastAPI and Faust programs
 	@$(BIN)/python -m bench.smoke

@@ -1,0 +1,131 @@
+"""The chaos run: several replicas, real Kafka, both kinds of systems, and everything that can break breaks at random.
+
+``CHAOS_SECONDS``, ``CHAOS_MESSAGES`` and ``CHAOS_SEED`` say how long, how much and which faults in which order."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.chaos import faults, fleet
+from tests.chaos.faults import World
+from tests.chaos.fleet import Member, settled_audit
+from tests.chaos.nodes import behind
+from tests.chaos.receivers import RestReceiver, SocketReceiver
+from tests.chaos.senders import Senders
+from tests.chaos.toxiproxy import toxiproxy
+from tests.chaos.verdict import Verdict, judged, read, table
+from tests.kafka_fixture import require_embedded
+
+from linkspan.broker.ports import HOST, choose
+
+pytestmark = [pytest.mark.chaos, pytest.mark.kafka, pytest.mark.timeout(7200)]
+
+SESSION = 4.0
+KEYS = 160
+INGRESS = {"LINKSPAN_APPEND_SECONDS": "3", "LINKSPAN_SPOOL_GRACE_SECONDS": "1", "LINKSPAN_SPOOL_RESERVE_BYTES": "0"}
+
+
+@dataclass
+class Run:
+    world: World
+    file: Path
+    arrived: dict[str, Any]
+
+
+@asynccontextmanager
+async def running(folder: Path, seed: int) -> AsyncIterator[Run]:
+    a, b = RestReceiver(folder / "a.jsonl", seed, 0.01), SocketReceiver(folder / "b.jsonl", seed + 1, 0.01)
+    async with toxiproxy(folder) as proxies:
+        kafka_port = choose()
+        broker, upstream = behind(folder / "kafka", kafka_port)
+        await proxies.between("kafka", upstream, kafka_port)
+        file = fleet.write_integration(
+            folder, await proxies.between("A", a.address), await proxies.between("B", b.address)
+        )
+        bootstrap = f"{HOST}:{kafka_port}"
+        egress = {"LINKSPAN_SESSION_SECONDS": str(SESSION)}
+        members = [Member(f"ingress-{n}", "ingress", file, bootstrap, INGRESS) for n in (1, 2)]
+        members += [Member(f"egress-{n}", "egress", file, bootstrap, egress) for n in (1, 2, 3)]
+        world = World(broker, proxies, {"A": a, "B": b}, members[:2], members[2:-1], members[-1], SESSION)
+        try:
+            for receiver in (a, b):
+                await receiver.start()
+            await asyncio.to_thread(broker.start)
+            for member in members[:-1]:
+                member.start()
+                await member.ready()
+            yield Run(world, file, {"reports": a, "orders": b})
+        finally:
+            for member in members:
+                member.kill()
+            broker.kill()
+            for receiver in (a, b):
+                await receiver.stop()
+
+
+async def drained(run: Run, senders: Senders, limit: float) -> None:
+    """Until both systems have all that was accepted, or ``limit`` seconds have passed."""
+    wanted = {flow: {one.id for one in senders.accepted if one.flow == flow} for flow in run.arrived}
+    deadline = asyncio.get_running_loop().time() + limit
+    while asyncio.get_running_loop().time() < deadline:
+        if all(ids <= run.arrived[flow].journal.ids for flow, ids in wanted.items()):
+            return
+        await asyncio.sleep(0.5)
+
+
+async def test_whatever_breaks_nothing_is_lost_or_out_of_order_and_repeats_are_marked(tmp_path: Path) -> None:
+    require_embedded()
+    chosen = faults.settings()
+    seed, seconds, messages = chosen["seed"], chosen["seconds"], chosen["messages"]
+    print(f"\nCHAOS_SEED={seed} CHAOS_SECONDS={seconds:g} CHAOS_MESSAGES={messages}; logs and records in {tmp_path}")
+    async with running(tmp_path, seed) as run:
+        senders = Senders(run.world.ingress, messages, seconds * 0.9, KEYS)
+        sending = asyncio.create_task(senders.run())
+        injected = await faults.inject(run.world, seed, seconds)
+        async with asyncio.timeout(300 + seconds):
+            await sending
+        await drained(run, senders, 300)
+        said = await settled_audit(run.file, run.world.broker.bootstrap)
+        members = [*run.world.ingress, *run.world.egress, run.world.spare]
+        crashed = {member.name: member.crashes for member in members if not member.running and member.crashes}
+    verdicts = judged_by_flow(run, senders, injected)
+    print(table(verdicts, injected))
+    print("audit:", said["flows"])
+    wrong = {flow: verdict.wrong() for flow, verdict in verdicts.items() if verdict.wrong()}
+    assert not wrong, f"seed {seed}: {wrong}"
+    assert not crashed, f"seed {seed}: ended by themselves: {crashed}"
+    check_audit(said, senders, verdicts, seed)
+
+
+def judged_by_flow(run: Run, senders: Senders, injected: list[Any]) -> dict[str, Verdict]:
+    return {
+        flow: judged(
+            [one for one in senders.accepted if one.flow == flow], read(receiver.file), injected, after=3 * SESSION
+        )
+        for flow, receiver in run.arrived.items()
+    }
+
+
+def check_audit(said: dict[str, Any], senders: Senders, verdicts: dict[str, Verdict], seed: int) -> None:
+    """The log's own account balances, and fits to what the senders know."""
+    assert said["code"] == 0, f"seed {seed}: {said}"
+    assert said["balanced"]
+    for flow, verdict in verdicts.items():
+        found = said["flows"][flow]
+        assert found["in_flight"] == found["unaccounted"] == 0, f"seed {seed}: {found}"
+        own = [one for one in senders.accepted if one.flow == flow]
+        dead = sum(one.unwanted for one in own)
+        assert found["accepted"] >= len(own)
+        assert dead <= found["dead_lettered"] <= dead + verdict.resent
+
+
+def test_the_same_seed_draws_the_same_faults() -> None:
+    drawn = [[card[:2] for card in random.Random(7).sample(faults.deck(), len(faults.deck()))] for _ in range(2)]
+    assert drawn[0] == drawn[1]
