@@ -209,6 +209,10 @@ class EgressProcess:
         if ready:
             await self.ready()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     async def ready(self) -> None:
         assert self._process.stdout
         line = (await asyncio.wait_for(self._process.stdout.readline(), 30)).decode()

@@ -17,13 +17,12 @@ from linkspan.egress.deliver.reach import listens
 from linkspan.egress.partition.answer import Unanswered
 from linkspan.kernel.errors import DeliveryError, Unavailable
 from linkspan.kernel.http.bounded import read_bounded
+from linkspan.kernel.http.connector import QuietConnector
 from linkspan.kernel.http.credentials import Credentials, credentials_for
 from linkspan.kernel.spec import Deliver, System
 
 log = structlog.get_logger()
 
-#: Seconds that an idle connection is kept: less than servers keep them, or a request meets a closing one.
-_KEEP_ALIVE = 3.0
 #: A closing adapter waits so long for its requests under way, seconds.
 _GRACE = 0.2
 _Job = tuple[Delivery, Answered]
@@ -48,7 +47,7 @@ class RestAdapter:
         self._credentials: Credentials
 
     async def open(self) -> None:
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE, ttl_dns_cache=30)
+        connector = QuietConnector()
         self._session = aiohttp.ClientSession(
             connector=connector, headers={"User-Agent": "linkspan"}, cookie_jar=aiohttp.DummyCookieJar()
         )

@@ -10,11 +10,10 @@ from yarl import URL
 
 from linkspan.kernel.errors import LinkspanError, Unavailable
 from linkspan.kernel.http.answer import problem_of, retry_after_seconds, said
+from linkspan.kernel.http.connector import QuietConnector
 from linkspan.kernel.http.credentials import Credentials, credentials_for
 from linkspan.kernel.spec import System
 
-#: Seconds that an idle connection is kept: less than servers keep them, or a request meets a closing one.
-_KEEP_ALIVE = 3.0
 _PART = 64 * 1024
 
 
@@ -60,7 +59,7 @@ class RestReader:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE, ttl_dns_cache=30)
+            connector = QuietConnector()
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 headers={"User-Agent": "linkspan", "Accept": "application/json"},
