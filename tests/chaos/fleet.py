@@ -62,6 +62,10 @@ def write_integration(folder: Path, a_port: int, b_port: int, partitions: int = 
     return file
 
 
+def name_of(file: Path) -> str:
+    return str(yaml.safe_load(file.read_text())["integration"])
+
+
 @dataclass
 class Member:
     """One process by its command line; started again it is the same replica: its port and its directory stay."""

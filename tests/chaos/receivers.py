@@ -13,6 +13,7 @@ import random
 import socket
 import struct
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,11 @@ def _reset(transport: asyncio.BaseTransport | None) -> None:
 
 
 class SocketReceiver(Receiver):
-    """A WebSocket queue; on any other path it holds the connection and says nothing, as a source without events."""
+    """A WebSocket queue; what connects to ``sources`` is a path's own."""
+
+    def __init__(self, file: Path, seed: int, answering: float = 0.0) -> None:
+        super().__init__(file, seed, answering)
+        self.sources: dict[str, Callable[[ServerConnection], Awaitable[None]]] = {}
 
     async def start(self) -> None:
         self._server: Server = await serve(self._serve, HOST, self.port, compression=None, close_timeout=0.2)
@@ -132,6 +137,10 @@ class SocketReceiver(Receiver):
         await self._server.wait_closed()
 
     async def _serve(self, connection: ServerConnection) -> None:
+        hold = self.sources.get(connection.request.path) if connection.request else None
+        if hold:
+            await hold(connection)
+            return
         tasks: set[asyncio.Task[None]] = set()
         async for frame in connection:
             said = json.loads(frame)

@@ -40,10 +40,9 @@ class Senders:
         self._replicas, self._messages, self._seconds, self._keys = replicas, messages, seconds, keys
         self.accepted: list[Accepted] = []
         self._begun = 0
-        self._since = 0.0
+        self._since = time.monotonic()
 
     async def run(self) -> None:
-        self._since = time.monotonic()
         timeout = aiohttp.ClientTimeout(total=20, sock_connect=3)
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
@@ -51,16 +50,16 @@ class Senders:
             await asyncio.gather(*(self._send(session, number, kinds[number % 2]) for number in range(self._keys)))
 
     async def _send(self, session: aiohttp.ClientSession, number: int, kind: str) -> None:
-        key, line = str(uuid.UUID(int=(0x0198 << 112) | (7 << 76) | (2 << 62) | number)), 0
-        while await self._turn():
+        key, line = key_of(number), 0
+        while await self.turn():
             message_id = str(uuid.uuid4())
             unwanted = kind == "Report" and (number + line) % UNWANTED_EVERY == 0
-            body = _message(kind, message_id, key, line, UNWANTED if unwanted else f"line {line}")
+            body = message(kind, message_id, key, line, UNWANTED if unwanted else f"line {line}")
             tries = await self._until_accepted(session, body, self._chooser(kind, number))
             self.accepted.append(Accepted(message_id, FLOWS[kind], key, line, unwanted, tries, time.time()))
             line += 1
 
-    async def _turn(self) -> bool:
+    async def turn(self) -> bool:
         """Waits until the next message of anybody is due; False when all are sent."""
         if self._begun >= self._messages:
             return False
@@ -90,7 +89,11 @@ class Senders:
             await asyncio.sleep(0.25)
 
 
-def _message(kind: str, message_id: str, key: str, line: int, text: str) -> dict[str, object]:
+def key_of(number: int) -> str:
+    return str(uuid.UUID(int=(0x0198 << 112) | (7 << 76) | (2 << 62) | number))
+
+
+def message(kind: str, message_id: str, key: str, line: int, text: str) -> dict[str, object]:
     return {
         "header": {"messageId": message_id, "source": "a" if kind == "Order" else "b", "type": kind},
         "payload": {"orderId": key, "line": line, "text": text},

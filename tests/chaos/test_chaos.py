@@ -19,6 +19,7 @@ from tests.chaos.fleet import Member, settled_audit
 from tests.chaos.nodes import behind
 from tests.chaos.receivers import RestReceiver, SocketReceiver
 from tests.chaos.senders import Senders
+from tests.chaos.source import PATH, Source
 from tests.chaos.toxiproxy import toxiproxy
 from tests.chaos.verdict import Verdict, judged, read, table
 from tests.kafka_fixture import require_embedded
@@ -29,7 +30,12 @@ pytestmark = [pytest.mark.chaos, pytest.mark.kafka, pytest.mark.timeout(7200)]
 
 SESSION = 4.0
 KEYS = 160
-INGRESS = {"LINKSPAN_APPEND_SECONDS": "3", "LINKSPAN_SPOOL_GRACE_SECONDS": "1", "LINKSPAN_SPOOL_RESERVE_BYTES": "0"}
+INGRESS = {
+    "LINKSPAN_APPEND_SECONDS": "3",
+    "LINKSPAN_SPOOL_GRACE_SECONDS": "1",
+    "LINKSPAN_SPOOL_RESERVE_BYTES": "0",
+    "LINKSPAN_SESSION_SECONDS": "6",
+}
 
 
 @dataclass
@@ -37,6 +43,10 @@ class Run:
     world: World
     file: Path
     arrived: dict[str, Any]
+
+    def source(self, source: Source) -> None:
+        """B pushes these, too."""
+        self.arrived["orders"].sources[PATH] = source.hold
 
 
 @asynccontextmanager
@@ -87,7 +97,9 @@ async def test_whatever_breaks_nothing_is_lost_or_out_of_order_and_repeats_are_m
     print(f"\nCHAOS_SEED={seed} CHAOS_SECONDS={seconds:g} CHAOS_MESSAGES={messages}; logs and records in {tmp_path}")
     async with running(tmp_path, seed) as run:
         senders = Senders(run.world.ingress, messages, seconds * 0.9, KEYS)
-        sending = asyncio.create_task(senders.run())
+        source = Source(range(KEYS, KEYS + KEYS // 4))
+        run.source(source)
+        sending = asyncio.gather(senders.run(), source.run(senders))
         injected = await faults.inject(run.world, seed, seconds)
         async with asyncio.timeout(300 + seconds):
             await sending

@@ -25,7 +25,7 @@ from linkspan.kernel.topics import egress_group, partition_of
 
 pytestmark = [pytest.mark.chaos, pytest.mark.kafka, pytest.mark.timeout(400)]
 
-SESSION = 6.0
+SESSION = 4.0
 KEYS, LINES, PARTITIONS = 30, 6, 2
 ORDERS = [(order_id(key), line) for line in range(LINES) for key in range(KEYS)]
 
