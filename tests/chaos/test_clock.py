@@ -65,6 +65,7 @@ async def test_a_jump_forward_expires_what_has_a_ttl_and_a_jump_back_revives_or_
         expiring, staying = await append(made, 0)
         await until(lambda: len(rest.got) > 3)
         clock.set(30 * MINUTE)
+        await made.wait_outcomes(10, 60)
         rest.reply = lambda _got: 201
         outcomes = await made.wait_outcomes(20, 60)
         kinds = {one["messageId"]: one["kind"] for one in outcomes}
