@@ -30,7 +30,7 @@ from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Integration
 from linkspan.kernel.spec_file import catalog_for, load_integration
 from linkspan.kernel.telemetry.traces import Tracing
-from linkspan.kernel.topics import FlowTopics, Headers, all_topics, partition_of
+from linkspan.kernel.topics import MAX_RECORD_BYTES, FlowTopics, Headers, all_topics, partition_of
 
 FLOW = "orders"
 PAYLOAD = [
@@ -74,7 +74,7 @@ class Bridge:
             await admin.close()
 
     def event(
-        self, key: str, line: int, ttl: int | None = None, age: float = 0.0
+        self, key: str, line: int, ttl: int | None = None, age: float = 0.0, text: str | None = None
     ) -> tuple[bytes, list[tuple[str, bytes]]]:
         message_id, correlation_id = str(uuid_utils.uuid7()), str(uuid_utils.uuid7())
         header = {
@@ -87,7 +87,7 @@ class Bridge:
             "version": "1.0",
         }
         metadata = {"correlationId": correlation_id, "priority": "normal", "ttl": ttl, "retryCount": 0, "defaulted": []}
-        payload = {"orderId": key, "line": line, "text": f"line {line}"}
+        payload = {"orderId": key, "line": line, "text": text or f"line {line}"}
         encoded = self.encoder.encode({"header": header, "payload": payload, "metadata": metadata})
         headers = [
             (Headers.MESSAGE_ID, message_id.encode()),
@@ -105,7 +105,9 @@ class Bridge:
     async def append(self, *orders: tuple[str, int], **options: Any) -> list[str]:
         """(order id, line); the ids of the messages, in order."""
         ids = []
-        async with AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", enable_idempotence=True) as producer:
+        async with AIOKafkaProducer(
+            bootstrap_servers=self.bootstrap, acks="all", enable_idempotence=True, max_request_size=2 * MAX_RECORD_BYTES
+        ) as producer:
             waiting = []
             for key, line in orders:
                 value, headers = self.event(key, line, **options)

@@ -20,6 +20,9 @@ log = structlog.get_logger()
 _POLL_INTERVAL_MS = 7 * 24 * 3600 * 1000
 _RECORD_BYTES = MAX_RECORD_BYTES + 128 * 1024
 _FETCH_BYTES = 2 * _RECORD_BYTES
+#: Of a partition, fetched before the window has room for it; Kafka gives a larger record nevertheless. It is kept in
+#: memory for as long as the destination is away.
+_AHEAD_BYTES = 256 * 1024
 _TRANSACTION_MS = 15_000
 
 _discarding: set[asyncio.Task[None]] = set()
@@ -46,7 +49,7 @@ class KafkaClients:
             "rebalance_timeout_ms": session_ms,
             "heartbeat_interval_ms": int(self.timing.heartbeat * 1000),
             "max_poll_interval_ms": _POLL_INTERVAL_MS,
-            "max_partition_fetch_bytes": _FETCH_BYTES,
+            "max_partition_fetch_bytes": _AHEAD_BYTES,
         }
         return AIOKafkaConsumer(**self._common, **(settings | options))
 
