@@ -56,6 +56,7 @@ class Pipeline:
         self._tasks: set[asyncio.Task[None]] = set()
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = 0.0  # uvloop's handle of less than a millisecond ahead does not say
         adapter.wake = self.wake
 
     def add(self, owned: Owned) -> None:
@@ -177,10 +178,11 @@ class Pipeline:
         times += (self.breaker.wake_at(), self._throttle.wake_at())
         at = min((at for at in times if at is not None and at > now), default=None)
         if self._timer is not None:
-            if at is not None and now < self._timer.when() <= at:
+            if at is not None and now < self._wakes_at <= at:
                 return
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_at(at, self._timed) if at is not None else None
+        self._wakes_at = at or 0.0
 
     def _timed(self) -> None:
         self._timer = None
