@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -94,6 +95,11 @@ class Member:
     def folder(self) -> Path:
         return self.file.parent / self.name
 
+    @property
+    def log(self) -> Path:
+        """Of the last start."""
+        return self.folder / f"{self.starts}.log"
+
     def start(self) -> None:
         self.folder.mkdir(exist_ok=True)
         self.starts += 1
@@ -102,7 +108,7 @@ class Member:
             "LINKSPAN_DATA": str(self.folder),
             "LINKSPAN_BLOBS": str(self.file.parent / "blobs"),
         }
-        with (self.folder / f"{self.starts}.log").open("wb") as log:
+        with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "linkspan", self.kind, str(self.file), "--port", str(self.port)],
                 env=os.environ | environment | self.environment,
@@ -131,7 +137,7 @@ class Member:
             self._process = None
 
     async def stop(self, limit: float = 60) -> int:
-        """SIGTERM; its exit code, or AssertionError after ``limit`` seconds."""
+        """SIGTERM; its exit code, or AssertionError after ``limit`` seconds. One that has not come up yet just ends."""
         if not self.running or self._process is None:
             return 0
         process = self._process
@@ -141,7 +147,7 @@ class Member:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.name} did not stop within {limit:g} s") from None
         self._process = None
-        return code
+        return 0 if code == -signal.SIGTERM and not self.log.stat().st_size else code
 
     async def ready(self, limit: float = 90) -> None:
         async with aiohttp.ClientSession() as session, asyncio.timeout(limit):
@@ -149,9 +155,16 @@ class Member:
                 assert self.running, f"{self.name} ended: {self.crashes}"
                 await asyncio.sleep(0.1)
 
-    def last_words(self) -> str:
-        lines = (self.folder / f"{self.starts}.log").read_text(errors="replace").splitlines()
-        return "\n".join(lines[-5:])
+    def broken(self) -> list[str]:
+        """Lines of all its logs that tell of a mistake in the program, not of something in its surroundings."""
+        lines = (
+            line for log in sorted(self.folder.glob("*.log")) for line in log.read_text(errors="replace").split("\n")
+        )
+        return [f"{self.name}: {line[-800:]}" for line in lines if _MISTAKE.search(line)]
+
+
+#: The last line of a traceback, in a line of a JSON log.
+_MISTAKE = re.compile(r"\\n(AttributeError|TypeError|NameError|KeyError|IndexError|AssertionError|RuntimeError)\b")
 
 
 async def _says_yes(session: aiohttp.ClientSession, url: str) -> bool:

@@ -26,11 +26,11 @@ class Source:
         self._connection: ServerConnection | None = None
         self._connected = asyncio.Event()
         self._waiting: dict[str, asyncio.Future[bool]] = {}
-        self.connections = 0
+        self.open: set[ServerConnection] = set()
 
     async def hold(self, connection: ServerConnection) -> None:
         self._connection = connection
-        self.connections += 1
+        self.open.add(connection)
         self._connected.set()
         for waiting in self._waiting.values():
             if not waiting.done():
@@ -43,6 +43,7 @@ class Source:
                 if waiting_one and not waiting_one.done():
                     waiting_one.set_result(True)
         finally:
+            self.open.discard(connection)
             if self._connection is connection:
                 self._connection = None
                 self._connected.clear()

@@ -231,7 +231,8 @@ class EgressProcess:
         return [line for line in found if line["message"] == message]
 
     async def kill(self) -> None:
-        self._process.kill()
+        with suppress(ProcessLookupError):
+            self._process.kill()
         await self._process.wait()
 
     async def stop(self) -> int:
