@@ -172,7 +172,7 @@ async def inject(world: World, seed: int, seconds: float, at_once: int = 2) -> l
             await slots.acquire()
             hand = hand or rng.sample(deck(), len(deck()))
             tasks.create_task(one(hand.pop(), random.Random(rng.random())))
-            await asyncio.sleep(rng.uniform(0.2, 2.0))
+            await asyncio.sleep(rng.uniform(0.5, 6.0))
     return done
 
 
