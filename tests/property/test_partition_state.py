@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from linkspan.egress.partition.answer import Superseded, Unanswered
+from linkspan.egress.partition.holds import Hold
 from linkspan.egress.partition.lanes import Message
 from linkspan.egress.partition.memory import FINISHING, Memory
 from linkspan.egress.partition.position import Position
@@ -39,14 +40,27 @@ ERRORS: list[DeliveryError | None] = [
 KEYS = [b"a", b"a", b"b", b"c", None]
 
 
+Entry = tuple[str, int, int, tuple[bytes, int] | None]
+
+
+def entry(effect: Record, epoch: int) -> Entry:
+    """Kind, event offset, epoch, and the key that it holds, as an outcome's headers say them."""
+    message = effect.message
+    held = (message.key, 7) if effect.hold and message.key is not None else None
+    return effect.kind, message.offset, epoch, held
+
+
 class Partition(RuleBasedStateMachine):
     """``sent``: what reached the destination; ``log``: the outcomes topic, of which the acked are ``acked``."""
+
+    hold = False
 
     def __init__(self) -> None:
         super().__init__()
         self.events: list[tuple[int, bytes | None]] = []
-        self.log: list[tuple[str, int, int]] = []
+        self.log: list[Entry] = []
         self.state_topic: Position = Position()
+        self.holds_topic: dict[bytes, Hold] = {}
         self.now = 0.0
         self.sent: list[tuple[int, bool]] = []
         self.charges: dict[int, int] = {}
@@ -58,15 +72,15 @@ class Partition(RuleBasedStateMachine):
     def take_over(self) -> None:
         """Steps 6 to 8: what crashes between them leaves an epoch without checkpoint, or without ``owner``."""
         self.state_topic = replace(self.state_topic, epoch=self.state_topic.epoch + 1)
-        self.log.append(("owner", -1, self.state_topic.epoch))
+        self.log.append(("owner", -1, self.state_topic.epoch, None))
         self.epoch, position = self.state_topic.epoch, self.state_topic.events
-        memory = Memory(self.state_topic)
+        memory = Memory(self.state_topic, self.holds_topic)
         for outcome_offset, said in list(enumerate(self.log))[self.state_topic.outcomes :]:
             memory.fold(outcome_offset, *said)
         assert memory.epoch == self.epoch
         retry = RetryPolicy(ATTEMPTS, 1.0, 8.0, random.Random(1))
         end = self.events[-1][0] + 1 if self.events else 0
-        self.state = PartitionState(retry, LIMITS, memory, end)
+        self.state = PartitionState(retry, LIMITS, memory, end, hold=self.hold)
         self.marked_below, self.next_fetch = end, position
         self.under_way: dict[int, Message] = {}
         self.waiting: list[Record] = []
@@ -85,6 +99,7 @@ class Partition(RuleBasedStateMachine):
             found = [event for event in self.events if event[0] >= self.next_fetch][:most]
             self.state.fetched([(offset, key, None) for offset, key in found])
             self.next_fetch = found[-1][0] + 1 if found else self.next_fetch
+            self.waiting += self.state.to_park()
 
     @rule(budget=st.sampled_from([1, 2, 6]))
     def deliver(self, budget: int) -> None:
@@ -124,10 +139,10 @@ class Partition(RuleBasedStateMachine):
     @rule(count=st.integers(1, 5))
     def ack(self, count: int) -> None:
         for effect in self.waiting[:count]:
-            offset = effect.message.offset
-            self.log.append((effect.kind, offset, self.epoch))
-            self.state.outcome_acked(effect.message, effect.kind, len(self.log) - 1)
+            self.log.append(entry(effect, self.epoch))
+            self.state.outcome_acked(effect, len(self.log) - 1, 7)
         del self.waiting[:count]
+        self.waiting += self.state.to_park()
 
     @rule(seconds=st.floats(0.1, 10))
     def tick(self, seconds: float) -> None:
@@ -136,11 +151,14 @@ class Partition(RuleBasedStateMachine):
     @rule()
     def checkpoint(self) -> None:
         self.state_topic = self.state.position(self.next_fetch)
+        for key, hold in self.state.changed_holds().items():
+            assert hold is not None, "nothing releases a hold here"
+            self.holds_topic[key] = hold
 
     @rule(appended=st.integers(0, 3))
     def crash(self, appended: int) -> None:
         """Some of what waited for its ack stands in the log all the same."""
-        self.log += [(effect.kind, effect.message.offset, self.epoch) for effect in self.waiting[:appended]]
+        self.log += [entry(effect, self.epoch) for effect in self.waiting[:appended]]
         self.take_over()
 
     @rule(appended=st.integers(1, 3))
@@ -148,7 +166,7 @@ class Partition(RuleBasedStateMachine):
         """The former owner goes on after its successor began: what it appends then is void."""
         before, late = self.epoch, self.waiting[:appended]
         self.take_over()
-        self.log += [(effect.kind, effect.message.offset, before) for effect in late]
+        self.log += [entry(effect, before) for effect in late]
 
     @rule()
     def crash_between_the_epoch_and_its_mark(self) -> None:
@@ -156,12 +174,12 @@ class Partition(RuleBasedStateMachine):
         self.state_topic = replace(self.state_topic, epoch=self.state_topic.epoch + 1)
         skipped = self.state_topic.epoch
         self.take_over()
-        self.log.append(("owner", -1, skipped))
+        self.log.append(("owner", -1, skipped, None))
 
     def valid(self) -> list[int]:
         """Offsets that valid outcomes finish, by the epoch rule read plainly."""
         found, in_force = [], 0
-        for kind, offset, epoch in self.log:
+        for kind, offset, epoch, _ in self.log:
             in_force = max(in_force, epoch) if kind == "owner" else in_force
             if kind in FINISHING and epoch >= in_force:
                 found.append(offset)
@@ -229,5 +247,40 @@ class Partition(RuleBasedStateMachine):
         assert self.state.wake_at() is None
 
 
-Partition.TestCase.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+class HoldingPartition(Partition):
+    """A dead letter holds its key: whatever happens, nothing later of it is sent after that is recorded."""
+
+    hold = True
+
+    @invariant()
+    def a_held_key_is_never_sent(self) -> None:
+        dead = self.dead()
+        keys = dict(self.events)
+        for offset in getattr(self, "under_way", {}):
+            key = keys[offset]
+            assert key is None or offset <= dead.get(key, offset)
+
+    def dead(self) -> dict[bytes, int]:
+        """The first valid dead letter of each key."""
+        found: dict[bytes, int] = {}
+        in_force = 0
+        for kind, offset, epoch, held in self.log:
+            in_force = max(in_force, epoch) if kind == "owner" else in_force
+            if kind == "dead_lettered" and epoch >= in_force and held is not None:
+                found.setdefault(held[0], offset)
+        return found
+
+    @invariant()
+    def followers_are_parked_in_order(self) -> None:
+        valid = self.valid()
+        parked = [offset for kind, offset, _, _ in self.log if kind == "held" and offset in valid]
+        keys = dict(self.events)
+        for key in set(keys.values()):
+            first = list(dict.fromkeys(offset for offset in parked if keys[offset] == key))
+            assert first == sorted(first)
+
+
+for machine in (Partition, HoldingPartition):
+    machine.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
 TestPartition = Partition.TestCase
+TestHoldingPartition = HoldingPartition.TestCase

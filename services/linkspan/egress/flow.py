@@ -15,7 +15,7 @@ from linkspan.egress.instruments import Instruments
 from linkspan.egress.own.clients import KafkaClients
 from linkspan.egress.own.member import FlowMember
 from linkspan.egress.own.owner import FlowContext
-from linkspan.egress.own.store import PositionCodec
+from linkspan.egress.own.store import StateCodec
 from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.egress.partition.window import WindowLimits
 from linkspan.egress.pipeline import Pipeline
@@ -24,7 +24,7 @@ from linkspan.egress.record.outcome import OutcomeWriter
 from linkspan.egress.refuse.notifier import RefusalContext, RefusalNotifier
 from linkspan.egress.transform.transform import Transform
 from linkspan.kernel.blobs import BlobStore
-from linkspan.kernel.codec import Decoder, OutcomeCodec, RecordCodec
+from linkspan.kernel.codec import Decoder, OutcomeCodec
 from linkspan.kernel.json_form import JsonForm
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Deliver, Integration, System
@@ -85,11 +85,12 @@ class FlowService:
             self._clients,
             self._pipeline,
             writer,
-            PositionCodec(RecordCodec(self._catalog, "Position")),
+            StateCodec(self._catalog),
             instruments,
             retry,
             limits,
             batch,
+            self._flow.on_dead_letter == "hold",
         )
 
     def _refusals(self) -> RestAdapter | None:

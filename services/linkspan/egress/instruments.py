@@ -17,7 +17,7 @@ from linkspan.kernel.telemetry.logs import trace_id
 from linkspan.kernel.telemetry.traces import Traced, Tracing
 
 log = structlog.get_logger()
-_KINDS = ("delivered", "attempt_failed", "dead_lettered", "expired", "superseded")
+_KINDS = ("delivered", "attempt_failed", "dead_lettered", "held", "expired", "superseded")
 
 
 class Instruments:

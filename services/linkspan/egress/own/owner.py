@@ -15,12 +15,13 @@ from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRa
 from linkspan.egress.instruments import Instruments
 from linkspan.egress.own.clients import KafkaClients
 from linkspan.egress.own.membership import CommitRefused, Membership
-from linkspan.egress.own.store import POSITION, PositionCodec, StateLost, StateStore
+from linkspan.egress.own.parker import Parker
+from linkspan.egress.own.store import HOLD, POSITION, StateCodec, StateLost, StateStore, Writing
 from linkspan.egress.own.takeover import Overtaken, Taken, Takeover
 from linkspan.egress.partition.memory import Memory
 from linkspan.egress.partition.position import Position
 from linkspan.egress.partition.retry import RetryPolicy
-from linkspan.egress.partition.state import PartitionState, Record
+from linkspan.egress.partition.state import DEAD, HELD, PartitionState, Record
 from linkspan.egress.partition.window import WindowLimits
 from linkspan.egress.pipeline import Pipeline
 from linkspan.egress.record.outcome import Event, OutcomeWriter
@@ -40,7 +41,7 @@ _REFUSED = 2.0
 @dataclass(frozen=True, slots=True)
 class FlowContext:
     """What all partitions of a flow share. ``identity``: ``<integration>.<flow>``; ``batch``: records of one fetch at
-    most."""
+    most; ``hold``: a dead letter holds its key."""
 
     name: str
     identity: str
@@ -49,11 +50,12 @@ class FlowContext:
     clients: KafkaClients
     pipeline: Pipeline
     writer: OutcomeWriter
-    positions: PositionCodec
+    states: StateCodec
     instruments: Instruments
     retry: RetryPolicy
     limits: WindowLimits
     batch: int
+    hold: bool
 
 
 class PartitionOwner:
@@ -70,6 +72,7 @@ class PartitionOwner:
         self._room = asyncio.Event()
         self._recorder: Recorder | None = None
         self._store: StateStore | None = None
+        self._parker: Parker | None = None
         self._epoch = self._above = 0
         self._counted = 0
         self._failures = 0
@@ -106,26 +109,29 @@ class PartitionOwner:
         try:
             taken = await self._take_over(store, recorder)
             self._consumer.seek(self._events, taken.start)  # before any checkpoint: what was fetched earlier is dropped
+            parked = TopicPartition(flow.topics.parked, self.partition)
             self._recorder, self._store = recorder, store
+            self._parker = parker = Parker(store, parked, taken.epoch, self._append)
             async with asyncio.TaskGroup() as all_of_it:
                 all_of_it.create_task(recorder.run())
+                all_of_it.create_task(parker.run())
                 all_of_it.create_task(self._checkpoints())
                 all_of_it.create_task(self._fetch())
         finally:
             self.stop_attempts()
             self._count(0)
-            self._recorder = self._store = self.checkpointed = None
+            self._recorder = self._store = self._parker = self.checkpointed = None
             recorder.discard()
             store.discard()
 
     async def _take_over(self, store: StateStore, recorder: Recorder) -> Taken:
         flow = self._flow
-        takeover = Takeover(flow.clients, flow.topics, self.partition, self._membership, flow.positions, self._above)
+        takeover = Takeover(flow.clients, flow.topics, self.partition, self._membership, flow.states, self._above)
         taken = await takeover.run(store, recorder, flow.writer)
         if taken.lost:
             log.error("events were deleted by retention before delivery", **self._where, count=taken.lost)
         self._epoch = taken.epoch
-        self.state = PartitionState(flow.retry, flow.limits, taken.memory, taken.end)
+        self.state = PartitionState(flow.retry, flow.limits, taken.memory, taken.end, hold=flow.hold)
         waiting = taken.end - taken.start
         log.info("partition taken over", **self._where, epoch=taken.epoch, position=taken.start, waiting=waiting)
         return taken
@@ -165,24 +171,38 @@ class PartitionOwner:
         records = found.get(self._events)
         if records:
             self.state.fetched([(record.offset, record.key, Event.of(record)) for record in records])
+            self._park_followers()
             self._count(self.state.unfinished)
             self._flow.pipeline.wake()
 
+    def _park_followers(self) -> None:
+        for effect in self.state.to_park():
+            self.record(effect, None)
+
     def record(self, effect: Record, sent_at: int | None) -> None:
         """Of a state that is no longer ours: lost, as its read-back will find what was recorded."""
+        if self._parker is None:
+            return
+        self._flow.instruments.decided(effect, effect.message.record, self.partition)
+        if effect.kind in (DEAD, HELD):
+            self._parker.add(effect, sent_at)
+        else:
+            self._append(effect, sent_at)
+
+    def _append(self, effect: Record, sent_at: int | None, parked: int | None = None) -> None:
         if self._recorder is None:
             return
         facts: Event = effect.message.record
-        value, headers = self._flow.writer.write(effect, facts, sent_at, self._epoch)
-        self._flow.instruments.decided(effect, facts, self.partition)
-        self._recorder.append(facts.key, value, headers, effect)
+        value, headers = self._flow.writer.write(effect, facts, sent_at, self._epoch, parked)
+        self._recorder.append(facts.key, value, headers, (effect, parked))
 
-    def _acked(self, effects: list[Record], first: int) -> None:
+    def _acked(self, appended: list[tuple[Record, int | None]], first: int) -> None:
         instruments = self._flow.instruments
-        for outcome_offset, effect in enumerate(effects, first):
-            self.state.outcome_acked(effect.message, effect.kind, outcome_offset)
+        for outcome_offset, (effect, parked) in enumerate(appended, first):
+            self.state.outcome_acked(effect, outcome_offset, -1 if parked is None else parked)
             instruments.recorded(effect, effect.message.record.accepted_at)
-        instruments.batch(len(effects), self.partition)
+        self._park_followers()
+        instruments.batch(len(appended), self.partition)
         self._count(self.state.unfinished)
         self._room.set()
         self._flow.pipeline.wake()
@@ -204,8 +224,13 @@ class PartitionOwner:
     async def _settled(self, limit: float, *, recorded: bool = False) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(limit):
-                while self.attempts or (recorded and self._recorder is not None and self._recorder.busy):  # noqa: ASYNC110 - two counters
+                while self.attempts or (recorded and self._records()):  # noqa: ASYNC110 - several counters
                     await asyncio.sleep(0.01)
+
+    def _records(self) -> bool:
+        """Something waits for its copy or its ack."""
+        parking = self._parker is not None and self._parker.busy
+        return parking or (self._recorder is not None and self._recorder.busy)
 
     async def _checkpoints(self) -> None:
         await self.checkpoint()
@@ -220,6 +245,12 @@ class PartitionOwner:
             return
         position = self.state.position(await self._consumer.position(self._events))
         if position != self.checkpointed:
-            state = TopicPartition(self._flow.topics.state, self.partition)
-            await store.write([(state, POSITION, self._flow.positions.encode(position))])
+            await store.write(self._records_of(position))
             self.checkpointed = position
+
+    def _records_of(self, position: Position) -> list[Writing]:
+        state, codec = TopicPartition(self._flow.topics.state, self.partition), self._flow.states
+        holds: list[Writing] = [
+            (state, HOLD + key, codec.encode_hold(hold), []) for key, hold in self.state.changed_holds().items()
+        ]
+        return [*holds, (state, POSITION, codec.encode(position), [])]

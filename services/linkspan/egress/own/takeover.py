@@ -14,7 +14,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from linkspan.egress.own.clients import KafkaClients, stop_consumer
 from linkspan.egress.own.membership import Membership
-from linkspan.egress.own.store import POSITION, PositionCodec, StateStore
+from linkspan.egress.own.store import HOLD, POSITION, StateCodec, StateStore
+from linkspan.egress.partition.holds import Hold
 from linkspan.egress.partition.memory import Memory
 from linkspan.egress.partition.position import Position
 from linkspan.egress.record.outcome import OutcomeWriter, Said
@@ -55,7 +56,7 @@ class Takeover:
         topics: FlowTopics,
         partition: int,
         membership: Membership,
-        codec: PositionCodec,
+        codec: StateCodec,
         above: int = 0,
     ) -> None:
         self._clients, self._membership, self._codec, self._above = clients, membership, codec, above
@@ -64,6 +65,7 @@ class Takeover:
         self._outcomes = TopicPartition(topics.outcomes, partition)
         self._state = TopicPartition(topics.state, partition)
         self._position: Position | None = None
+        self._holds: dict[bytes, Hold] = {}
 
     async def run(self, store: StateStore, recorder: Recorder, writer: OutcomeWriter) -> Taken:
         """Starts ``store`` and ``recorder``, which are the caller's to discard. Raises CommitRefused, StateLost,
@@ -82,7 +84,7 @@ class Takeover:
             start, wanted = await self._confirm(reader)
             self._did(5, "still member")
             position = self._allocated(start)
-            await store.write([(self._state, POSITION, self._codec.encode(position))])
+            await store.write([(self._state, POSITION, self._codec.encode(position), [])])
             self._did(6, "epoch allocated")
             await recorder.start()
             marked_at = await recorder.begin(*writer.owner(position.epoch))
@@ -103,8 +105,16 @@ class Takeover:
         def fold(record: Any) -> None:
             if record.key == POSITION:
                 self._position = self._codec.decode(record.value)
+            elif record.key is not None and record.key.startswith(HOLD):
+                self._hold(record.key.removeprefix(HOLD), record.value)
 
         return await _read(reader, self._state, start, None, fold)
+
+    def _hold(self, key: bytes, value: bytes | None) -> None:
+        if value is None:
+            self._holds.pop(key, None)
+        else:
+            self._holds[key] = self._codec.decode_hold(value)
 
     async def _confirm(self, reader: AIOKafkaConsumer) -> tuple[int, int]:
         """Commits where delivery will begin; that offset, and the one that the position named."""
@@ -120,12 +130,12 @@ class Takeover:
         return replace(position, epoch=max(position.epoch, self._above) + 1, events=start)
 
     async def _fold(self, reader: AIOKafkaConsumer, position: Position, end: int) -> Memory:
-        memory = Memory(position)
+        memory = Memory(position, self._holds)
 
         def fold(record: Any) -> None:
             said = Said.of(record)
             if not said.plan:
-                memory.fold(record.offset, said.kind, said.offset, said.epoch)
+                memory.fold(record.offset, said.kind, said.offset, said.epoch, said.held)
 
         await _read(reader, self._outcomes, position.outcomes, end, fold)
         if memory.epoch > position.epoch:

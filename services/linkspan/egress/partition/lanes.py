@@ -75,6 +75,11 @@ class Lanes:
         else:
             del self._lanes[message.lane]
 
+    def dissolve(self, message: Message) -> list[Message]:
+        """The head is finished, and its followers are not to be delivered now: they leave, in order."""
+        _, *followers = self._lanes.pop(message.lane)
+        return followers
+
     def ready(self) -> bool:
         return bool(self._ready)
 

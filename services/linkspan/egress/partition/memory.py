@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from linkspan.egress.partition.epoch import OWNER, Epoch
+from linkspan.egress.partition.holds import Hold, Holds
 from linkspan.egress.partition.position import Position
 from linkspan.egress.partition.ranges import Ranges
 
-#: Kinds after which a message needs nothing more.
-FINISHING = frozenset({"delivered", "dead_lettered", "expired", "filtered", "duplicate", "superseded", "discarded"})
+#: Kinds after which a message needs nothing more from the log of events; a held one is released from ``parked``.
+FINISHING = frozenset(
+    {"delivered", "held", "dead_lettered", "expired", "filtered", "duplicate", "superseded", "discarded"}
+)
 ATTEMPT_FAILED = "attempt_failed"
 
 
 class Memory:
     """The fold of ``outcomes`` after a position. ``stale``: finishing outcomes that the epoch rule made void."""
 
-    def __init__(self, position: Position | None = None) -> None:
+    def __init__(self, position: Position | None = None, holds: Mapping[bytes, Hold] | None = None) -> None:
         position = position or Position()
         self._events, self._control = position.events, position.control
         self._finished = Ranges(position.finished)
         self._charged = dict(position.charged)
         self._epoch = Epoch(position.outcomes_epoch)
         self._outcomes = position.outcomes
+        self.holds = Holds(holds)
         self.stale = 0
 
     @property
@@ -28,8 +34,13 @@ class Memory:
         """In force after all that was folded."""
         return self._epoch.in_force
 
-    def fold(self, outcome_offset: int, kind: str, offset: int, epoch: int) -> None:
-        """An outcome about the event ``offset`` that stands at ``outcome_offset`` and was written in ``epoch``."""
+    def fold(
+        self, outcome_offset: int, kind: str, offset: int, epoch: int, held: tuple[bytes, int] | None = None
+    ) -> None:
+        """An outcome about the event ``offset`` that stands at ``outcome_offset`` and was written in ``epoch``.
+
+        ``held``: the key that it holds, and where in ``parked`` the copy stands.
+        """
         self._outcomes = max(self._outcomes, outcome_offset + 1)
         if not self._epoch.valid(kind, epoch):
             self.stale += kind in FINISHING
@@ -38,6 +49,8 @@ class Memory:
         elif kind in FINISHING:
             self._finished.add(offset)
             self._charged.pop(offset, None)
+            if held is not None:
+                self.holds.parked(held[0], offset, held[1])
         elif kind == ATTEMPT_FAILED:
             self._charged[offset] = self._charged.get(offset, 0) + 1
 

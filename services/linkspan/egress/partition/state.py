@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from linkspan.egress.partition.answer import Superseded, Unanswered
+from linkspan.egress.partition.holds import Hold
 from linkspan.egress.partition.lanes import Lanes, Message
 from linkspan.egress.partition.memory import ATTEMPT_FAILED, FINISHING, Memory
 from linkspan.egress.partition.position import Position
@@ -17,14 +18,20 @@ from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.egress.partition.window import Window, WindowLimits
 from linkspan.kernel.errors import DeliveryError, FailureClass
 
+DEAD, HELD = "dead_lettered", "held"
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Append this outcome; when it is acked, say so with ``outcome_acked``."""
+    """Append this outcome; when it is acked, say so with ``outcome_acked``.
+
+    ``dead_lettered`` and ``held``: copy the message to ``parked`` first. ``hold``: its key is held from then on.
+    """
 
     message: Message
     kind: str
     error: DeliveryError | None = None
+    hold: bool = False
 
 
 class PartitionState:
@@ -32,13 +39,17 @@ class PartitionState:
     this log end may have been delivered by a former owner, at most a window of them, so they are marked as possible
     redeliveries."""
 
-    def __init__(self, retry: RetryPolicy, limits: WindowLimits, memory: Memory, marked_below: int) -> None:
+    def __init__(
+        self, retry: RetryPolicy, limits: WindowLimits, memory: Memory, marked_below: int, *, hold: bool = True
+    ) -> None:
         self._retry = retry
         self._memory = memory
         self._window = Window(limits)
         self._lanes = Lanes()
         self._taken: dict[int, Message] = {}
         self._recording: set[int] = set()
+        self._hold = hold
+        self._to_park: list[Record] = []
         self._full = False
         self._marked_below = marked_below
         self._marks_left = limits.messages
@@ -51,9 +62,21 @@ class PartitionState:
                 skipped += 1
                 continue
             self._window.add(offset)
+            if key is not None and key in self._memory.holds:
+                self._park(Message(offset, key, record))
+                continue
             charged = self._memory.charged(offset)
             self._lanes.add(Message(offset, key, record, self._mark(offset), charged))
         return skipped
+
+    def _park(self, message: Message) -> None:
+        self._recording.add(message.offset)
+        self._to_park.append(Record(message, HELD, hold=True))
+
+    def to_park(self) -> list[Record]:
+        """Followers of held keys since the last call, in order; to be asked after ``fetched`` and ``outcome_acked``."""
+        found, self._to_park = self._to_park, []
+        return found
 
     def _mark(self, offset: int) -> bool:
         if offset >= self._marked_below or self._marks_left <= 0:
@@ -98,17 +121,17 @@ class PartitionState:
                 return self._charge(message, error, now)
             case FailureClass.EXPIRED:
                 return self._decide(message, "expired", error)
-        return self._decide(message, "superseded" if isinstance(error, Superseded) else "dead_lettered", error)
+        return self._decide(message, "superseded" if isinstance(error, Superseded) else DEAD, error)
 
     def _decide(self, message: Message, kind: str, error: DeliveryError | None = None) -> Record:
         self._recording.add(self._taken.pop(message.offset).offset)
-        return Record(message, kind, error)
+        return Record(message, kind, error, hold=kind == DEAD and self._hold and message.key is not None)
 
     def _charge(self, message: Message, error: DeliveryError, now: float) -> Record:
         message.charged += 1
         message.asked = 0
         if message.charged >= self._retry.attempts:
-            return self._decide(message, "dead_lettered", error)
+            return self._decide(message, DEAD, error)
         self._later(message, now + self._retry.delay(message.charged, error.retry_after))
         return Record(message, ATTEMPT_FAILED, error)
 
@@ -116,13 +139,31 @@ class PartitionState:
         del self._taken[message.offset]
         self._lanes.delay(message, at)
 
-    def outcome_acked(self, message: Message, kind: str, outcome_offset: int) -> None:
-        """The outcome stands in the log at ``outcome_offset``: only now is anything different."""
-        self._memory.fold(outcome_offset, kind, message.offset, self._memory.epoch)
-        if kind in FINISHING and message.offset in self._recording:
-            self._recording.remove(message.offset)
-            self._window.finish(message.offset)
+    def outcome_acked(self, effect: Record, outcome_offset: int, parked: int = -1) -> None:
+        """It stands in the log at ``outcome_offset``, its copy in ``parked`` at that offset: only now is anything
+        different."""
+        message, kind = effect.message, effect.kind
+        held = (message.key, parked) if effect.hold and message.key is not None else None
+        self._memory.fold(outcome_offset, kind, message.offset, self._memory.epoch, held)
+        if kind not in FINISHING or message.offset not in self._recording:
+            return
+        self._recording.remove(message.offset)
+        self._window.finish(message.offset)
+        if kind == HELD:
+            return
+        if effect.hold:
+            for follower in self._lanes.dissolve(message):
+                self._park(follower)
+        else:
             self._lanes.release(message)
+
+    def changed_holds(self) -> dict[bytes, Hold | None]:
+        """Since the last call; belongs to the position of the same moment."""
+        return self._memory.holds.changed()
+
+    @property
+    def held_keys(self) -> int:
+        return len(self._memory.holds)
 
     def position(self, consumer_position: int) -> Position:
         """What a successor needs now; ``consumer_position`` is the offset of the next fetch, used where nothing that

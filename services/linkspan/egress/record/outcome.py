@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -30,6 +31,7 @@ class Event(msgspec.Struct):
     accepted_at: int
     traceparent: str | None
     key: bytes | None
+    headers: Sequence[tuple[str, bytes]]
     refused: str | None = None
 
     @classmethod
@@ -46,17 +48,20 @@ class Event(msgspec.Struct):
             int(accepted) if accepted.isdigit() else record.timestamp * 1000,
             _text(found.get(Headers.TRACEPARENT)),
             record.key,
+            record.headers,
             _text(found.get(Headers.REFUSED)),
         )
 
 
 class Said(msgspec.Struct):
-    """What the headers of an outcome say to whoever folds it. ``offset``: of the event, -1 where none is meant."""
+    """What the headers of an outcome say to whoever folds it. ``offset``: of the event, -1 where none is meant.
+    ``held``: the key that it holds, and where in ``parked`` the copy stands."""
 
     kind: str
     offset: int
     epoch: int
     plan: bool
+    held: tuple[bytes, int] | None
 
     @classmethod
     def of(cls, record: Any) -> Said:
@@ -66,6 +71,7 @@ class Said(msgspec.Struct):
             _number(found.get(Headers.OFFSET), -1),
             _number(found.get(Headers.EPOCH), 0),
             Headers.PLAN in found,
+            (record.key, _number(found.get(Headers.PARKED), 0)) if Headers.HOLD in found and record.key else None,
         )
 
 
@@ -90,8 +96,11 @@ class OutcomeWriter:
         value = self._encode({"kind": OWNER, "offset": -1, "at": now_micros(), "epoch": epoch})
         return value, [(Headers.KIND, OWNER.encode()), (Headers.EPOCH, b"%d" % epoch)]
 
-    def write(self, effect: Record, facts: Event, sent_at: int | None, epoch: int) -> tuple[bytes, RecordHeaders]:
-        """The record's value and headers; ``sent_at`` is when the deciding attempt began, microseconds."""
+    def write(
+        self, effect: Record, facts: Event, sent_at: int | None, epoch: int, parked: int | None = None
+    ) -> tuple[bytes, RecordHeaders]:
+        """The record's value and headers; ``sent_at`` is when the deciding attempt began, microseconds, ``parked``
+        where the copy stands."""
         message, error = effect.message, effect.error
         offset = message.offset
         value = self._encode(
@@ -113,15 +122,23 @@ class OutcomeWriter:
                 "plan": None,
             }
         )
-        headers: RecordHeaders = [
-            (Headers.KIND, effect.kind.encode()),
-            (Headers.OFFSET, b"%d" % offset),
-            (Headers.EPOCH, b"%d" % epoch),
-        ]
-        if facts.message_id:
-            headers.append((Headers.MESSAGE_ID, facts.message_id.encode()))
-        if facts.correlation_id:
-            headers.append((Headers.CORRELATION_ID, facts.correlation_id.encode()))
-        if facts.digest:
-            headers.append((Headers.DIGEST, facts.digest))
-        return value, headers
+        return value, _headers(effect, facts, epoch, parked)
+
+
+def _headers(effect: Record, facts: Event, epoch: int, parked: int | None) -> RecordHeaders:
+    headers: RecordHeaders = [
+        (Headers.KIND, effect.kind.encode()),
+        (Headers.OFFSET, b"%d" % effect.message.offset),
+        (Headers.EPOCH, b"%d" % epoch),
+    ]
+    if facts.message_id:
+        headers.append((Headers.MESSAGE_ID, facts.message_id.encode()))
+    if facts.correlation_id:
+        headers.append((Headers.CORRELATION_ID, facts.correlation_id.encode()))
+    if parked is not None:
+        headers.append((Headers.PARKED, b"%d" % parked))
+    if effect.hold:
+        headers.append((Headers.HOLD, b"1"))
+    if facts.digest:
+        headers.append((Headers.DIGEST, facts.digest))
+    return headers
