@@ -148,7 +148,8 @@ class PartitionOwner:
         takeover = Takeover(flow.clients, flow.topics, self.partition, self._membership, flow.states, ids, self._above)
         taken = await takeover.run(store, recorder, flow.writer, flow.control, inbox)
         self._epoch = taken.epoch
-        self.state = PartitionState(flow.retry, flow.limits, taken.memory, taken.end, hold=flow.hold)
+        marked_below = taken.end if taken.epoch > 1 else 0  # no former owner, nothing delivered
+        self.state = PartitionState(flow.retry, flow.limits, taken.memory, marked_below, hold=flow.hold)
         waiting = taken.end - taken.start
         log.info("partition taken over", **self._where, epoch=taken.epoch, position=taken.start, waiting=waiting)
         return taken
