@@ -169,7 +169,10 @@ class _Reading:
     def _take_outcomes(tally: PartitionTally, records: list[Any]) -> None:
         for record in records:
             said = outcome_said(record)
-            if said is not None:
+            until = next((int(value) for name, value in record.headers if name == Headers.UNTIL), None)
+            if said is not None and until is not None:
+                tally.expired(said[1], until)
+            elif said is not None:
                 tally.outcome(*said)
 
     async def _name_missing(self, stand: dict[int, int]) -> None:
