@@ -78,12 +78,12 @@ class PartitionTally:
             self._codes[offset - self._first] = _NO_OUTCOME
             self._accepted += 1
 
-    def expired(self, first: int, until: int) -> None:
-        """An owner found that retention had deleted these before they were delivered."""
-        self._expired += until - first
-
-    def outcome(self, kind: str, offset: int, epoch: int) -> None:
-        """An outcome of the message's own delivery (not of a replay)."""
+    def outcome(self, kind: str, offset: int, epoch: int, until: int = -1) -> None:
+        """An outcome of the message's own delivery (not of a replay); ``until``: of all events before that offset,
+        which retention took."""
+        if until >= 0:
+            self._expired += until - offset
+            return
         if kind == OWNER:
             self._epoch = max(self._epoch, epoch)
             return
