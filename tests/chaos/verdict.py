@@ -32,8 +32,8 @@ class Fault:
 @dataclass
 class Verdict:
     """``unmarked``: repeats without the mark; ``unexplained``: repeats whose earlier delivery was answered in time with
-    no fault near; ``behind``: arrived after a newer one of its key; ``resent``: accepted again, as its sender had no
-    answer, and delivered again."""
+    no fault near; ``behind``: arrived after a newer one of its key; ``twice``: accepted twice, as its sender had no
+    answer, and delivered for each."""
 
     messages: int = 0
     arrivals: int = 0
@@ -42,7 +42,7 @@ class Verdict:
     unmarked: list[dict[str, Any]] = field(default_factory=list)
     unexplained: list[dict[str, Any]] = field(default_factory=list)
     behind: list[dict[str, Any]] = field(default_factory=list)
-    resent: int = 0
+    twice: list[dict[str, Any]] = field(default_factory=list)
 
     def wrong(self) -> dict[str, list[Any]]:
         found: dict[str, list[Any]] = {
@@ -50,15 +50,16 @@ class Verdict:
             "unmarked": self.unmarked,
             "unexplained": self.unexplained,
             "out of order": self.behind,
+            "delivered for each acceptance": self.twice,
         }
         return {name: those for name, those in found.items() if those}
 
     def row(self, what: str, faults: int) -> str:
         figures = (self.messages, self.arrivals, faults, len(self.lost), self.repeated, len(self.unmarked))
-        return f"| {what} | {' | '.join(map(str, figures))} | {self.resent} | {len(self.behind)} |"
+        return f"| {what} | {' | '.join(map(str, figures))} | {len(self.twice)} | {len(self.behind)} |"
 
 
-HEAD = "| flow | messages | arrivals | faults | lost | repeated | of these unmarked | accepted twice | out of order |"
+HEAD = "| flow | messages | arrivals | faults | lost | repeated | of these unmarked | delivered twice | out of order |"
 
 
 def read(file: Path) -> list[dict[str, Any]]:
@@ -72,9 +73,8 @@ def judged(accepted: list[Accepted], arrivals: list[dict[str, Any]], faults: lis
     newest: dict[str, int] = {}
     for one in arrivals:
         before = seen.get(one["id"])
-        again = before is not None and one["sequence"] != before["sequence"]
-        if again:
-            verdict.resent += 1
+        if before is not None and one["sequence"] != before["sequence"]:
+            verdict.twice.append(one)
             continue
         if before is not None:
             verdict.repeated += 1
