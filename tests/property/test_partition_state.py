@@ -38,6 +38,7 @@ ERRORS: list[DeliveryError | None] = [
     Superseded("older"),
 ]
 KEYS = [b"a", b"a", b"b", b"c", None]
+URGENCIES = st.sampled_from([1, 1, 1, 0, 2, 3])
 
 
 Entry = tuple[str, int, int, tuple[bytes, int] | None]
@@ -58,6 +59,7 @@ class Partition(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.events: list[tuple[int, bytes | None]] = []
+        self.urgency: dict[int, int] = {}
         self.log: list[Entry] = []
         self.state_topic: Position = Position()
         self.holds_topic: dict[bytes, Hold] = {}
@@ -86,18 +88,19 @@ class Partition(RuleBasedStateMachine):
         self.waiting: list[Record] = []
         self.acked: set[int] = set()
 
-    @rule(keys=st.lists(st.tuples(st.sampled_from(KEYS), st.integers(0, 3)), min_size=1, max_size=4))
-    def append(self, keys: list[tuple[bytes | None, int]]) -> None:
-        for key, gap in keys:
+    @rule(keys=st.lists(st.tuples(st.sampled_from(KEYS), st.integers(0, 3), URGENCIES), min_size=1, max_size=4))
+    def append(self, keys: list[tuple[bytes | None, int, int]]) -> None:
+        for key, gap, urgency in keys:
             last = self.events[-1][0] if self.events else -1
             self.events.append((last + 1 + gap, key))
+            self.urgency[last + 1 + gap] = urgency
 
     @rule(count=st.integers(1, 4))
     def fetch(self, count: int) -> None:
         if self.state.wants_more():
             most = min(count, self.state.room())
             found = [event for event in self.events if event[0] >= self.next_fetch][:most]
-            self.state.fetched([(offset, key, None) for offset, key in found])
+            self.state.fetched([(offset, key, None, self.urgency[offset]) for offset, key in found])
             self.next_fetch = found[-1][0] + 1 if found else self.next_fetch
             self.waiting += self.state.to_park()
 

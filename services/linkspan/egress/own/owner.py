@@ -170,7 +170,8 @@ class PartitionOwner:
             return
         records = found.get(self._events)
         if records:
-            self.state.fetched([(record.offset, record.key, Event.of(record)) for record in records])
+            events = [Event.of(record) for record in records]
+            self.state.fetched([(event.offset, event.key, event, event.urgency) for event in events])
             self._park_followers()
             self._count(self.state.unfinished)
             self._flow.pipeline.wake()

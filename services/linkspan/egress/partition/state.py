@@ -45,7 +45,7 @@ class PartitionState:
         self._retry = retry
         self._memory = memory
         self._window = Window(limits)
-        self._lanes = Lanes()
+        self._lanes = Lanes(limits.messages)
         self._taken: dict[int, Message] = {}
         self._recording: set[int] = set()
         self._hold = hold
@@ -54,10 +54,10 @@ class PartitionState:
         self._marked_below = marked_below
         self._marks_left = limits.messages
 
-    def fetched(self, records: Iterable[tuple[int, bytes | None, object]]) -> int:
-        """Takes (offset, key, record) in the log's order; returns how many were finished before and are skipped."""
+    def fetched(self, records: Iterable[tuple[int, bytes | None, object, int]]) -> int:
+        """Takes (offset, key, record, urgency) in the log's order; returns how many were finished and are skipped."""
         skipped = 0
-        for offset, key, record in records:
+        for offset, key, record, urgency in records:
             if self._memory.is_finished(offset):
                 skipped += 1
                 continue
@@ -66,7 +66,7 @@ class PartitionState:
                 self._park(Message(offset, key, record))
                 continue
             charged = self._memory.charged(offset)
-            self._lanes.add(Message(offset, key, record, self._mark(offset), charged))
+            self._lanes.add(Message(offset, key, record, self._mark(offset), charged, urgency=urgency))
         return skipped
 
     def _park(self, message: Message) -> None:

@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 
 from linkspan.egress.partition.epoch import OWNER
+from linkspan.egress.partition.lanes import CRITICAL, HIGH, LOW, NORMAL
 from linkspan.egress.partition.state import Record
 from linkspan.kernel.codec import OutcomeCodec
 from linkspan.kernel.message import now_micros
 from linkspan.kernel.topics import Headers
 
 _REASON = 1_000
+_URGENCY = {b"low": LOW, b"high": HIGH, b"critical": CRITICAL}
 RecordHeaders = list[tuple[str, bytes]]
 
 
@@ -33,6 +35,7 @@ class Event(msgspec.Struct):
     key: bytes | None
     headers: Sequence[tuple[str, bytes]]
     refused: str | None = None
+    urgency: int = NORMAL
 
     @classmethod
     def of(cls, record: Any) -> Event:
@@ -50,6 +53,7 @@ class Event(msgspec.Struct):
             record.key,
             record.headers,
             _text(found.get(Headers.REFUSED)),
+            _URGENCY.get(found.get(Headers.PRIORITY, b""), NORMAL),
         )
 
 
