@@ -22,7 +22,7 @@ router = APIRouter(prefix="/v1", tags=["results"], responses=answers(401, 403))
 
 _UUID = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _ANALYSIS = re.compile(rf"/v1/plans/({_UUID})/analyses/({_UUID})")
-_EXAMPLE = {
+_EXAMPLE: dict[str, Any] = {
     "messages": [
         {
             "messageId": "0197…",
