@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from linkspan.ingress.append.store import sync_folder
+from linkspan.kernel.disk import sync_folder
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ the power went is not there at the next start. All of it blocks: the spool calls
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+
+from linkspan.kernel.disk import sync_folder
 
 PRAGMAS = ("page_size=8192", "locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL")
 TABLE = """CREATE TABLE IF NOT EXISTS records (
@@ -149,12 +150,3 @@ class Store:
         if self._opened is not None:
             self._opened.close()
         self._opened = None
-
-
-def sync_folder(folder: Path) -> None:
-    """After this its entries survive a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
