@@ -15,6 +15,7 @@ import msgspec
 
 from linkspan.kernel.disk import sync_folder
 
+FILE = "records.sqlite"
 PRAGMAS = ("page_size=8192", "locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL")
 TABLE = """CREATE TABLE IF NOT EXISTS records (
     id INTEGER PRIMARY KEY, flow TEXT NOT NULL, key BLOB NOT NULL,
@@ -48,7 +49,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._file = folder / "records.sqlite"
+        self._file = folder / FILE
         self._opened: sqlite3.Connection | None = None
         self._last = 0
 
