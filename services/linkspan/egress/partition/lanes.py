@@ -22,7 +22,9 @@ class Message:
     """A fetched and unfinished event. ``record`` and ``prepared`` belong to the shell and are not looked at.
 
     ``charged``: attempts spent so far; ``asked``: failures in a row that spent none. ``redelivery``: the destination
-    may have seen it already. ``urgency``: ``LOW`` to ``CRITICAL``. ``rank``: of the heads that may go, the lowest goes.
+    may have seen it already. ``id``, ``digest``: 64 bits of each, None where the record names no id. ``released``: it
+    comes from ``parked``; ``alone``: it held no key, and so keeps no order now. ``urgency``: ``LOW`` to ``CRITICAL``;
+    ``rank``: of the heads that may go, the lowest goes.
     """
 
     offset: int
@@ -33,13 +35,17 @@ class Message:
     asked: int = 0
     tries: int = 0
     prepared: Any = None
+    id: int | None = None
+    digest: int = 0
+    released: bool = False
+    alone: bool = False
     urgency: int = NORMAL
     rank: int = 0
 
     @property
     def lane(self) -> bytes | int:
         """Messages without a key are lanes of their own."""
-        return self.offset if self.key is None else self.key
+        return self.offset if self.key is None or self.alone else self.key
 
 
 class Lanes:
