@@ -28,6 +28,7 @@ class Message:
     prepared: Any = None
     id: int | None = None
     digest: int = 0
+    accepted_at: int = 0
     released: bool = False
     alone: bool = False
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from linkspan.egress.partition.effect import Record
 from linkspan.egress.partition.fact import DEAD
 from linkspan.egress.partition.lanes import Message
-from linkspan.egress.partition.state import Record
 from linkspan.egress.record.outcome import Event, RecordHeaders, message_of
 from linkspan.kernel.message import now_micros
 from linkspan.kernel.topics import Headers
