@@ -9,12 +9,13 @@ from typing import Any
 from linkspan.egress.account.log import outcome_said
 from linkspan.egress.account.tally import Counts, PartitionTally
 from linkspan.egress.own.store import HOLD, IDS, POSITION, StateCodec
+from linkspan.egress.partition.effect import Record
 from linkspan.egress.partition.holds import Hold, Holds
 from linkspan.egress.partition.ids import Ids
 from linkspan.egress.partition.memory import Memory
 from linkspan.egress.partition.position import Position
 from linkspan.egress.partition.retry import RetryPolicy
-from linkspan.egress.partition.state import PartitionState, Record
+from linkspan.egress.partition.state import PartitionState
 from linkspan.egress.partition.window import WindowLimits
 from linkspan.egress.prepare import Preparation
 from linkspan.egress.record.outcome import Event, fact_of, message_of

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from linkspan.egress.partition.answer import Superseded, Unanswered
+from linkspan.egress.partition.effect import Record
 from linkspan.egress.partition.fact import FINISHING, Fact
 from linkspan.egress.partition.holds import Hold, Holds
 from linkspan.egress.partition.ids import Ids
@@ -21,7 +22,7 @@ from linkspan.egress.partition.lanes import CRITICAL, HIGH, LOW, NORMAL, Message
 from linkspan.egress.partition.memory import Memory
 from linkspan.egress.partition.position import Position
 from linkspan.egress.partition.retry import RetryPolicy
-from linkspan.egress.partition.state import PartitionState, Record
+from linkspan.egress.partition.state import PartitionState
 from linkspan.egress.partition.window import WindowLimits
 from linkspan.kernel.errors import DeliveryError, Expired, Poison, Rejected, Transient, Unavailable
 

@@ -18,8 +18,9 @@ from linkspan.egress.deliver.adapter import Adapter, Delivery
 from linkspan.egress.deliver.breaker import Breaker
 from linkspan.egress.deliver.throttle import Throttle
 from linkspan.egress.instruments import Instruments
+from linkspan.egress.partition.effect import Record
 from linkspan.egress.partition.lanes import Message
-from linkspan.egress.partition.state import PartitionState, Record
+from linkspan.egress.partition.state import PartitionState
 from linkspan.egress.prepare import Preparation, Prepared
 from linkspan.kernel.errors import DeliveryError, Expired, Poison
 from linkspan.kernel.telemetry.traces import Traced

@@ -37,6 +37,7 @@ class Message:
     prepared: Any = None
     id: int | None = None
     digest: int = 0
+    accepted_at: int = 0
     released: bool = False
     alone: bool = False
     urgency: int = NORMAL

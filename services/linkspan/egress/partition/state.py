@@ -7,9 +7,9 @@ shell: record an outcome, or nothing yet. It is finished, and its lane goes on, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from linkspan.egress.partition.answer import Superseded, Unanswered
+from linkspan.egress.partition.effect import Record
 from linkspan.egress.partition.fact import (
     ATTEMPT_FAILED,
     DEAD,
@@ -19,7 +19,6 @@ from linkspan.egress.partition.fact import (
     HELD,
     OPENED,
     REDRIVEN,
-    Fact,
 )
 from linkspan.egress.partition.lanes import Lanes, Message
 from linkspan.egress.partition.memory import Memory
@@ -28,37 +27,6 @@ from linkspan.egress.partition.releases import Releases
 from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.egress.partition.window import Window, WindowLimits
 from linkspan.kernel.errors import Conflict, DeliveryError, FailureClass
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """Append this outcome; when it is acked, say so with ``outcome_acked``.
-
-    ``dead_lettered`` and ``held``: copy the message to ``parked`` first. ``hold``: it begins, extends, releases or ends
-    the hold of its key. ``control``: the command that it carries out, -1 where none.
-    """
-
-    message: Message
-    kind: str
-    error: DeliveryError | None = None
-    hold: bool = False
-    control: int = -1
-
-    def fact(self, epoch: int, parked: int = -1, at: int = 0) -> Fact:
-        """As it will stand in the log."""
-        message = self.message
-        return Fact(
-            self.kind,
-            message.offset,
-            epoch,
-            message.key,
-            self.hold,
-            parked,
-            self.control,
-            message.id,
-            message.digest,
-            at,
-        )
 
 
 class PartitionState:
@@ -92,7 +60,7 @@ class PartitionState:
             if self._memory.is_finished(message.offset):
                 skipped += 1
                 continue
-            self._window.add(message.offset)
+            self._window.add(message.offset, message.accepted_at)
             if message.key is not None and self.releases.parks(message.key):
                 self._park(message)
                 continue
@@ -288,6 +256,10 @@ class PartitionState:
     def wake_at(self) -> float | None:
         """When a head that waits for its retry may go."""
         return self._lanes.wake_at()
+
+    def oldest_accepted(self) -> int | None:
+        """Of the oldest unfinished event, microseconds since 1970."""
+        return self._window.oldest_accepted()
 
     @property
     def in_flight(self) -> int:
