@@ -35,9 +35,9 @@ class Collected(Delivery, frozen=True, kw_only=True):
 class BatchAdapter(RestAdapter):
     """Takes single deliveries, as every adapter does. Of one message id, a batch has one delivery.
 
-    A request that failed as a whole for what is in it (4xx, 500) says nothing about any one message: each of them is
-    sent alone the next time, and only then is such an answer about it. ``longest``: seconds that a message may wait
-    for others, whatever ``batch.wait`` says.
+    A request that failed as a whole for what may be in it (4xx, 500, a broken connection, no answer) says nothing about
+    any one message: each of them is sent alone the next time, and only then is such an answer about it. ``longest``:
+    seconds that a message may wait for others, whatever ``batch.wait`` says.
     """
 
     def __init__(self, system: System, deliver: Deliver, longest: float) -> None:
@@ -143,7 +143,6 @@ class BatchAdapter(RestAdapter):
             return None
         if len(delivery.jobs) == 1:
             return error
-        self._send_alone(one.message_id for one, _ in delivery.jobs)
         return Unanswered(f"the batch was refused as a whole, so each is sent alone: {error.reason}")
 
     def _send_alone(self, message_ids: Iterable[str]) -> None:
@@ -156,6 +155,8 @@ class BatchAdapter(RestAdapter):
             super()._answer(delivery, answered, error)
             return
         self._requests -= 1
+        if isinstance(error, Unanswered) and len(delivery.jobs) > 1:
+            self._send_alone(one.message_id for one, _ in delivery.jobs)
         missing = Unanswered("the answer to its batch has no result for it")
         said = [(job, error or delivery.results.get(job[0].message_id, missing)) for job in delivery.jobs]
         for job, answer in sorted(said, key=lambda one: one[1] is not None):  # a success tells the breaker most

@@ -115,10 +115,13 @@ async def test_a_message_without_a_result_is_unanswered_and_the_others_are_not(s
 
 
 @pytest.mark.parametrize("reply", ["cut", 504])
-async def test_a_batch_that_broke_in_the_middle_is_unanswered_for_all(sender: Sender, reply: Reply) -> None:
-    sender.destination.whole = lambda _got: reply
+async def test_a_batch_that_broke_is_unanswered_for_all_and_each_is_sent_alone(sender: Sender, reply: Reply) -> None:
+    """One message in it may be what breaks the destination."""
+    sender.destination.whole = lambda got: reply if any(one.sequence == 2 for one in got) else None
     await sender.open(size=3)
     assert await sender.answered(1, 2, 3) == [Unanswered] * 3
+    assert await sender.answered(1, 2, 3) == [None, Unanswered, None]
+    assert sender.batches == [[1, 2, 3], [1], [2], [3]]
 
 
 async def test_later_is_unavailable_for_all_with_when_to_ask_again(sender: Sender) -> None:
@@ -127,6 +130,8 @@ async def test_later_is_unavailable_for_all_with_when_to_ask_again(sender: Sende
     await sender.open(size=2)
     assert await sender.answered(1, 2) == [Unavailable] * 2
     assert {error.retry_after for error in sender.answers.values() if error} == {7}
+    assert await sender.answered(1, 2) == [Unavailable] * 2
+    assert sender.batches == [[1, 2], [1, 2]], "nothing is wrong with any of them"
 
 
 @pytest.mark.parametrize(("status", "kind"), [(422, Rejected), (500, Transient)])
