@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from tests.integration.egress.bridge import Bridge, EgressProcess, in_order, lines_by_key, order_id
 from tests.integration.egress.conftest import MakeBridge, rest_system
 from tests.integration.egress.destinations import Got, RestDestination, until
+from tests.integration.egress.test_audit import audit
 from tests.integration.egress.test_egress_holds import kinds, parked
 
 pytestmark = pytest.mark.kafka
@@ -212,6 +213,32 @@ async def test_held_longer_than_events_are_kept_they_come_all_the_same(
     async with made.serving():
         await made.command("redrive", *letter)
         await until(lambda: arrived(rest) == list(range(10)))
+
+
+async def test_what_retention_took_before_delivery_is_recorded_and_the_rest_is_delivered(
+    bridge: MakeBridge, rest: RestDestination
+) -> None:
+    refusing(rest)
+    made = await bridge(rest_system(rest), partitions=1)
+    await made.append((BAD, 0))
+    async with made.serving():
+        await made.wait_outcomes(1)
+    await made.append(*((BAD, line) for line in range(1, 10)))
+    admin = AIOKafkaAdminClient(bootstrap_servers=made.bootstrap)
+    await admin.start()
+    await admin.delete_records({TopicPartition(made.topics.events, 0): RecordsToDelete(6)})
+    await admin.close()
+    assert (await audit(made)).code == 1, "nobody has said yet that they are gone"
+    async with made.serving():
+        outcomes = await made.wait_outcomes(6)
+        await asyncio.sleep(2.5)  # a checkpoint
+        done = await audit(made)
+    assert arrived(rest) == [0, 6, 7, 8, 9]
+    (gone,) = [one for one in outcomes if one["kind"] == "expired"]
+    assert (gone["offset"], gone["failure"]) == (1, "expired")
+    assert "retention deleted the events from 1 to 5" in gone["reason"]
+    assert done.code == 0
+    assert done.orders == {"accepted": 4, "delivered": 4, "expired_by_retention": 5}
 
 
 async def test_a_letter_that_held_no_key_is_redriven_alone(bridge: MakeBridge, rest: RestDestination) -> None:
