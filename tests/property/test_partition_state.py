@@ -6,6 +6,7 @@ forgets the state and keeps the logs and the last commit; a successor reads back
 
 from __future__ import annotations
 
+import os
 import random
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ from linkspan.egress.partition.effect import Record
 from linkspan.egress.partition.fact import FINISHING, Fact
 from linkspan.egress.partition.holds import Hold, Holds
 from linkspan.egress.partition.ids import Ids
-from linkspan.egress.partition.lanes import Message
+from linkspan.egress.partition.lanes import CRITICAL, HIGH, LOW, NORMAL, Message
 from linkspan.egress.partition.memory import Memory
 from linkspan.egress.partition.position import Position
 from linkspan.egress.partition.retry import RetryPolicy
@@ -41,6 +42,8 @@ ERRORS: list[DeliveryError | None] = [
     Superseded("older"),
 ]
 KEYS = [b"a", b"a", b"b", b"c", None]
+#: By event offset.
+URGENCIES = (NORMAL, NORMAL, CRITICAL, NORMAL, LOW, HIGH)
 
 
 #: Message ids come from a few, so that some come twice, with the same content or another.
@@ -54,6 +57,7 @@ class Partition(RuleBasedStateMachine):
 
     hold = False
     with_ids = False
+    steps = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,7 +102,7 @@ class Partition(RuleBasedStateMachine):
     def message(self, offset: int) -> Message:
         key, identity = self.events[offset]
         number, digest = identity or (None, 0)
-        return Message(offset, key, None, id=number, digest=digest)
+        return Message(offset, key, None, id=number, digest=digest, urgency=URGENCIES[offset % 6])
 
     @rule(keys=st.lists(st.tuples(st.sampled_from(KEYS), st.integers(0, 3), IDS), min_size=1, max_size=4))
     def append(self, keys: list[tuple[bytes | None, int, tuple[int, int] | None]]) -> None:
@@ -278,6 +282,10 @@ class Partition(RuleBasedStateMachine):
         return {fact.offset for fact in self.valid() if fact.kind in FINISHING}
 
     @invariant()
+    def counted(self) -> None:
+        type(self).steps += 1
+
+    @invariant()
     def position_never_passes_an_unfinished_event(self) -> None:
         if hasattr(self, "state"):
             position = self.state.position(self.next_fetch).events
@@ -424,8 +432,18 @@ class PartitionWithIds(HoldingPartition):
         assert len(ids) == len(set(ids))
 
 
-for machine in (Partition, HoldingPartition, PartitionWithIds):
-    machine.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+#: Steps of all machines together; CI asks for 100,000.
+STEPS = int(os.environ.get("LINKSPAN_STEPS", "15000"))
+MACHINES = (Partition, HoldingPartition, PartitionWithIds)
+for machine in MACHINES:
+    machine.TestCase.settings = settings(
+        max_examples=max(1, STEPS // len(MACHINES) // 40), stateful_step_count=60, deadline=None
+    )
 TestPartition = Partition.TestCase
 TestHoldingPartition = HoldingPartition.TestCase
 TestPartitionWithIds = PartitionWithIds.TestCase
+
+
+def test_that_many_steps_were_taken() -> None:
+    assert all(machine.steps for machine in MACHINES), "runs after the machines"
+    assert sum(machine.steps for machine in MACHINES) >= STEPS

@@ -80,6 +80,7 @@ class Bridge:
         line: int,
         ttl: int | None = None,
         age: float = 0.0,
+        priority: str = "normal",
         message_id: str | None = None,
         text: str | None = None,
     ) -> tuple[bytes, list[tuple[str, bytes]]]:
@@ -93,8 +94,13 @@ class Bridge:
             "type": "Order",
             "version": "1.0",
         }
+<<<<<<< HEAD
         metadata = {"correlationId": correlation_id, "priority": "normal", "ttl": ttl, "retryCount": 0, "defaulted": []}
         payload = {"orderId": key, "line": line, "text": text or f"line {line}"}
+=======
+        metadata = {"correlationId": correlation_id, "priority": priority, "ttl": ttl, "retryCount": 0, "defaulted": []}
+        payload = {"orderId": key, "line": line, "text": f"line {line}"}
+>>>>>>> main
         encoded = self.encoder.encode({"header": header, "payload": payload, "metadata": metadata})
         headers = [
             (Headers.MESSAGE_ID, message_id.encode()),
@@ -105,6 +111,7 @@ class Bridge:
                 b"00-" + secrets.token_hex(16).encode() + b"-" + secrets.token_hex(8).encode() + b"-01",
             ),
             (Headers.DIGEST, encoded.digest),
+            (Headers.PRIORITY, priority.encode()),
             (Headers.ACCEPTED_AT, b"%d" % now_micros()),
         ]
         return encoded.value, headers
