@@ -94,13 +94,8 @@ class Bridge:
             "type": "Order",
             "version": "1.0",
         }
-<<<<<<< HEAD
-        metadata = {"correlationId": correlation_id, "priority": "normal", "ttl": ttl, "retryCount": 0, "defaulted": []}
-        payload = {"orderId": key, "line": line, "text": text or f"line {line}"}
-=======
         metadata = {"correlationId": correlation_id, "priority": priority, "ttl": ttl, "retryCount": 0, "defaulted": []}
-        payload = {"orderId": key, "line": line, "text": f"line {line}"}
->>>>>>> main
+        payload = {"orderId": key, "line": line, "text": text or f"line {line}"}
         encoded = self.encoder.encode({"header": header, "payload": payload, "metadata": metadata})
         headers = [
             (Headers.MESSAGE_ID, message_id.encode()),
