@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -152,10 +153,11 @@ def deck() -> list[Card]:
     return cards
 
 
-async def inject(world: World, seed: int, seconds: float, at_once: int = 2) -> list[Fault]:
-    """Faults until ``seconds`` have passed; returns when the last one is healed."""
+async def inject(world: World, seed: int, seconds: float, only: str, at_once: int = 2) -> list[Fault]:
+    """Faults until ``seconds`` have passed, of those whose name ``only`` matches; returns when the last is healed."""
     rng, done, end = random.Random(seed), list[Fault](), time.monotonic() + seconds
     hand: list[Card] = []
+    cards = [card for card in deck() if re.search(only, f"{card[0]} {card[1]}")]
     slots = asyncio.Semaphore(at_once)
 
     async def one(card: Card, own: random.Random) -> None:
@@ -170,14 +172,15 @@ async def inject(world: World, seed: int, seconds: float, at_once: int = 2) -> l
     async with asyncio.TaskGroup() as tasks:
         while time.monotonic() < end:
             await slots.acquire()
-            hand = hand or rng.sample(deck(), len(deck()))
+            hand = hand or rng.sample(cards, len(cards))
             tasks.create_task(one(hand.pop(), random.Random(rng.random())))
             await asyncio.sleep(rng.uniform(0.5, 6.0))
     return done
 
 
 def settings() -> dict[str, Any]:
-    """``seed``, ``seconds`` and ``messages`` of the run, from the environment."""
+    """``seed``, ``seconds``, ``messages`` and ``only`` (a pattern for the faults) of the run, from the environment."""
     seed = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(1_000_000))
     seconds = float(os.environ.get("CHAOS_SECONDS") or 120)
-    return {"seed": seed, "seconds": seconds, "messages": int(os.environ.get("CHAOS_MESSAGES") or seconds * 60)}
+    messages = int(os.environ.get("CHAOS_MESSAGES") or seconds * 60)
+    return {"seed": seed, "seconds": seconds, "messages": messages, "only": os.environ.get("CHAOS_ONLY", "")}

@@ -1,6 +1,7 @@
 """The chaos run: several replicas, real Kafka, both kinds of systems, and everything that can break breaks at random.
 
-``CHAOS_SECONDS``, ``CHAOS_MESSAGES`` and ``CHAOS_SEED`` say how long, how much and which faults in which order."""
+``CHAOS_SECONDS``, ``CHAOS_MESSAGES`` and ``CHAOS_SEED`` say how long, how much and which faults in which order;
+``CHAOS_ONLY`` narrows these to the names that match."""
 
 from __future__ import annotations
 
@@ -101,7 +102,7 @@ async def test_whatever_breaks_nothing_is_lost_or_out_of_order_and_repeats_are_m
         source = Source(range(KEYS, KEYS + KEYS // 4))
         run.source(source)
         sending = asyncio.gather(senders.run(), source.run(senders))
-        injected = await faults.inject(run.world, seed, seconds)
+        injected = await faults.inject(run.world, seed, seconds, chosen["only"])
         async with asyncio.timeout(300 + seconds):
             await sending
         await drained(run, senders, 300)
