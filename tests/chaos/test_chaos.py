@@ -46,14 +46,12 @@ class Run:
     file: Path
     arrived: dict[str, Any]
 
-    def source(self, source: Source) -> None:
-        """B pushes these, too."""
-        self.arrived["orders"].sources[PATH] = source.hold
-
 
 @asynccontextmanager
-async def running(folder: Path, seed: int) -> AsyncIterator[Run]:
+async def running(folder: Path, seed: int, source: Source) -> AsyncIterator[Run]:
+    """``source``: what B pushes by itself, once ingress is connected to it."""
     a, b = RestReceiver(folder / "a.jsonl", seed, 0.01), SocketReceiver(folder / "b.jsonl", seed + 1, 0.01)
+    b.sources[PATH] = source.hold
     async with toxiproxy(folder) as proxies:
         kafka_port = choose()
         broker, upstream = behind(folder / "kafka", kafka_port)
@@ -97,10 +95,9 @@ async def test_whatever_breaks_nothing_is_lost_or_out_of_order_and_repeats_are_m
     chosen = faults.settings()
     seed, seconds, messages = chosen["seed"], chosen["seconds"], chosen["messages"]
     print(f"\nCHAOS_SEED={seed} CHAOS_SECONDS={seconds:g} CHAOS_MESSAGES={messages}; logs and records in {tmp_path}")
-    async with running(tmp_path, seed) as run:
+    source = Source(range(KEYS, KEYS + KEYS // 4))
+    async with running(tmp_path, seed, source) as run:
         senders = Senders(run.world.ingress, messages, seconds * 0.9, KEYS)
-        source = Source(range(KEYS, KEYS + KEYS // 4))
-        run.source(source)
         sending = asyncio.gather(senders.run(), source.run(senders))
         injected = await faults.inject(run.world, seed, seconds, chosen["only"])
         async with asyncio.timeout(300 + seconds):
