@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from linkspan.ingress.absent import filler
-from linkspan.kernel.avro_writer import compiled
+from linkspan.kernel.avro.writer import compiled
 from linkspan.kernel.json_form import plain, struct_type
 from linkspan.kernel.topics import partition_of
 
