@@ -22,6 +22,7 @@ from linkspan.ingress.accept.batch import Batch
 from linkspan.ingress.accept.cursor import Cursor
 from linkspan.ingress.accept.docs import application
 from linkspan.ingress.accept.feed import Feed
+from linkspan.ingress.accept.hot import Hot, HotProtocol
 from linkspan.ingress.accept.http import Messages, Route, Routes
 from linkspan.ingress.accept.items import Items
 from linkspan.ingress.accept.leadership import Leadership
@@ -83,6 +84,7 @@ class Ingress:
             "/v1/messages": Messages(pipeline, self.watch, limit),
             "/v1/messages:batch": Batch(pipeline, limit),
         }
+        self.http = partial(HotProtocol, Hot(pipeline, self.tracing, limit))
         self.app = Routes(routes, application(flows, catalog, self._ready, checks), self.tracing)
 
     def _source(
@@ -173,7 +175,7 @@ async def run(
     stop = stop_event()
     listener = bind(host, port)
     address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
-    options = {"http": "httptools", "ws": "none", "proxy_headers": False, "timeout_keep_alive": 75}
+    options = {"http": ingress.http, "ws": "none", "proxy_headers": False, "timeout_keep_alive": 75}
     async with ingress.running(), http_server(ingress.app, listener, **options):
         log.info("ingress listens", address=address, integration=integration.integration)
         connected = asyncio.create_task(ingress.appender.connected.wait())

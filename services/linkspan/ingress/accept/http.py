@@ -58,6 +58,11 @@ class Routes:
 
 
 async def _refuse(send: Send, request: Request, refusal: Problem, traced: Traced) -> None:
+    log_refusal(request, refusal, traced)
+    await send_problem(send, refusal, request)
+
+
+def log_refusal(request: Request, refusal: Problem, traced: Traced) -> None:
     log.info(
         "message refused",
         status=refusal.status,
@@ -66,7 +71,6 @@ async def _refuse(send: Send, request: Request, refusal: Problem, traced: Traced
         requestId=request.request_id,
         traceId=trace_id(traced.traceparent),
     )
-    await send_problem(send, refusal, request)
 
 
 class Messages:
