@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 import structlog
@@ -32,6 +33,7 @@ class Instruments:
         self.in_flight = metrics.IN_FLIGHT.labels(flow)
         self._told_waiting = self._told_batch = 0.0
         self._recorded = 0
+        self._debug = log.is_enabled_for(logging.DEBUG)
 
     def deliver_span(self, partition: int, message: Message, prepared: Prepared) -> Traced:
         """Ended by ``attempted``; its ``traceparent`` goes to the destination."""
@@ -54,15 +56,16 @@ class Instruments:
         if error is not None:
             self._tracing.fail(traced, error)
         traced.span.end()
-        log.debug(
-            "attempt",
-            flow=self.flow,
-            offset=message.offset,
-            attempt=message.tries,
-            traceId=trace_id(traced.traceparent),
-            result="delivered" if error is None else error.failure.value,
-            reason=error.reason if error else None,
-        )
+        if self._debug:
+            log.debug(
+                "attempt",
+                flow=self.flow,
+                offset=message.offset,
+                attempt=message.tries,
+                traceId=trace_id(traced.traceparent),
+                result="delivered" if error is None else error.failure.value,
+                reason=error.reason if error else None,
+            )
 
     def waiting(self, reason: str) -> None:
         """At most once in 5 s: a destination that is away concerns every message."""

@@ -23,7 +23,7 @@ from linkspan.egress.settings import EgressSettings
 from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.config import read_settings
 from linkspan.kernel.errors import UserMistake
-from linkspan.kernel.lifecycle import add_operations, bind, http_server, stop_event
+from linkspan.kernel.lifecycle import add_operations, bind, calm_collector, http_server, stop_event
 from linkspan.kernel.spec import Integration
 from linkspan.kernel.spec_file import catalog_for, check_production, load_integration
 from linkspan.kernel.telemetry.logs import configure_logs
@@ -130,5 +130,6 @@ def egress(
     settings: EgressSettings = read_settings(EgressSettings)
     configure_logs("egress", settings.log_level)
     quieten_kafka_clients()
+    calm_collector()
     told = lambda address: typer.echo(f"ready {address}")  # noqa: E731
     _run_until_stopped(run(file, host or settings.linkspan_host, port, settings, tuple(flow or ()), told))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import secrets
@@ -39,7 +38,7 @@ from linkspan.ingress.validate import Validator
 from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.codec import OutcomeCodec
 from linkspan.kernel.config import read_settings
-from linkspan.kernel.lifecycle import bind, http_server, stop_event
+from linkspan.kernel.lifecycle import bind, calm_collector, http_server, stop_event
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Integration
 from linkspan.kernel.spec_file import catalog_for, check_production, load_integration
@@ -138,14 +137,6 @@ class Ingress:
         self.watch.release()
 
 
-def _calm_collector() -> None:
-    """Messages make no reference cycles, but the collector counts them: by default it looks every 700 objects, and at
-    all remembered acceptances every now and then."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
-
-
 def _spool(settings: IngressSettings, integration: Integration) -> Spool | None:
     """Also where no flow spools any more, but something may be left. Raises UserMistake."""
     folder = settings.linkspan_data / "spool" / integration.integration
@@ -200,5 +191,5 @@ def ingress(
     if settings.log_level.lower() != "debug":
         # Without Kafka it writes some lines a second; what matters of them, the appender says once.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    _calm_collector()
+    calm_collector()
     uvloop.run(run(file, host or settings.linkspan_host, port, settings, lambda at: typer.echo(f"ready {at}")))

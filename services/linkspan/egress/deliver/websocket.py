@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 
 import structlog
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
-from websockets.typing import Subprotocol
 
 from linkspan.egress.deliver.adapter import Answered, Delivery
 from linkspan.egress.deliver.frames import answer_error, read_answer, submit_frame
 from linkspan.egress.deliver.pending import Pending, Sent
+from linkspan.egress.deliver.socket import NotConnected, Socket, open_socket
 from linkspan.egress.partition.answer import Unanswered
 from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.kernel.errors import Unavailable
-from linkspan.kernel.http.credentials import api_key_headers
 from linkspan.kernel.spec import Deliver, System
 
 log = structlog.get_logger()
@@ -45,7 +41,7 @@ class WebSocketAdapter:
         self._pending = Pending()
         self._queue: deque[bytes] = deque()
         self._queued = asyncio.Event()
-        self._connection: ClientConnection | None = None
+        self._connection: Socket | None = None
         self._heard = 0.0
         self._trouble: str | None = _AWAY
         self._backoff = RetryPolicy(first=0.25, cap=15.0)
@@ -84,58 +80,39 @@ class WebSocketAdapter:
         failures = 0
         while True:
             try:
-                async with self._connecting() as connection:
-                    failures = 0
-                    await self._use(connection)
-                    trouble = f"the connection ended: {connection.close_code} {connection.close_reason or ''}".rstrip()
-            except InvalidStatus as error:
+                connection = await open_socket(self._system, self._url)
+                failures = 0
+                await self._use(connection)
+                trouble = f"the connection ended: {connection.ending}"
+            except NotConnected as error:
                 trouble = self._refused(error)
-            except (OSError, TimeoutError, WebSocketException) as error:
-                trouble = f"no connection to {self._url}: {error or type(error).__name__}"
             self._note(trouble)
             failures += 1
             await asyncio.sleep(self._backoff.delay(failures))
 
-    def _connecting(self) -> connect:
-        system = self._system
-        return connect(
-            self._url,
-            additional_headers=api_key_headers(system),
-            subprotocols=[Subprotocol(system.subprotocol)] if system.subprotocol else None,
-            compression=None,
-            proxy=None,
-            open_timeout=system.timeout,
-            close_timeout=1,
-            ping_interval=system.heartbeat,
-            ping_timeout=system.heartbeat,
-            max_queue=IN_FLIGHT,
-        )
-
-    async def _use(self, connection: ClientConnection) -> None:
+    async def _use(self, connection: Socket) -> None:
         self._connection = connection
         self._heard = asyncio.get_running_loop().time()
         self._note(None)
         writer = asyncio.create_task(self._write(connection))
         self.wake()
         try:
-            async for frame in connection:
-                self._answer(frame)
-        except ConnectionClosed:
-            pass
+            await connection.use(self._answer)
         finally:
             self._connection = None
             writer.cancel()
             self._lost("the connection was lost before the answer")
+            await connection.close()
 
-    async def _write(self, connection: ClientConnection) -> None:
-        with suppress(ConnectionClosed):
-            while True:
-                await self._queued.wait()
-                self._queued.clear()
-                while self._queue:
-                    await connection.send(self._queue.popleft(), text=True)
+    async def _write(self, connection: Socket) -> None:
+        while True:
+            await self._queued.wait()
+            self._queued.clear()
+            while self._queue:
+                await connection.writable.wait()
+                connection.send(self._queue.popleft())
 
-    def _answer(self, frame: bytes | str) -> None:
+    def _answer(self, frame: bytes) -> None:
         self._heard = asyncio.get_running_loop().time()
         answer = read_answer(frame)
         sent = self._pending.take(answer.id) if answer else None
@@ -164,15 +141,16 @@ class WebSocketAdapter:
                 self._send(self._pending.follower(sent.delivery.message_id))
                 sent.answered(sent.delivery, Unanswered("no answer in time"))
             if silent and self._connection is not None:
-                self._connection.transport.abort()
+                self._connection.abort()
                 self._connection = None
             self.wake()
 
-    def _refused(self, error: InvalidStatus) -> str:
-        status = error.response.status_code
-        if status in (401, 403):
-            return f"{self._url} refuses our credentials: {status}"
-        return f"{self._url} refuses the connection: {status}"
+    def _refused(self, error: NotConnected) -> str:
+        if error.status in (401, 403):
+            return f"{self._url} refuses our credentials: {error.status}"
+        if error.status is not None:
+            return f"{self._url} refuses the connection: {error.status}"
+        return f"no connection to {self._url}: {error}"
 
     def _note(self, trouble: str | None) -> None:
         """Logs when it changes."""
