@@ -13,9 +13,10 @@ from linkspan.egress.deliver.throttle import Throttle
 from linkspan.egress.deliver.websocket import WebSocketAdapter
 from linkspan.egress.instruments import Instruments
 from linkspan.egress.own.clients import KafkaClients
+from linkspan.egress.own.context import FlowContext
+from linkspan.egress.own.control import ControlTail
 from linkspan.egress.own.member import FlowMember
-from linkspan.egress.own.owner import FlowContext
-from linkspan.egress.own.store import PositionCodec
+from linkspan.egress.own.store import StateCodec
 from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.egress.partition.window import WindowLimits
 from linkspan.egress.pipeline import Pipeline
@@ -24,12 +25,13 @@ from linkspan.egress.record.outcome import OutcomeWriter
 from linkspan.egress.refuse.notifier import RefusalContext, RefusalNotifier
 from linkspan.egress.transform.transform import Transform
 from linkspan.kernel.blobs import BlobStore
-from linkspan.kernel.codec import Decoder, OutcomeCodec, RecordCodec
+from linkspan.kernel.codec import Decoder, OutcomeCodec
+from linkspan.kernel.commands import CommandCodec
 from linkspan.kernel.json_form import JsonForm
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Deliver, Integration, System
 from linkspan.kernel.telemetry.traces import Tracing
-from linkspan.kernel.topics import FlowTopics, egress_group
+from linkspan.kernel.topics import FlowTopics, control_topic, egress_group
 
 _ADAPTERS: dict[str, Callable[[System, Deliver], Adapter]] = {"rest": RestAdapter, "websocket": WebSocketAdapter}
 
@@ -69,6 +71,7 @@ class FlowService:
             Throttle(destination.throttle.rate),
             instruments,
         )
+        self._control = ControlTail(clients, control_topic(integration.integration), CommandCodec(catalog))
         writer = OutcomeWriter(self._codec, flow.to, transform.hash)
         self.member = FlowMember(self._context(writer, instruments, retry, batch))
         self._refusal_adapter = self._refusals()
@@ -85,11 +88,14 @@ class FlowService:
             self._clients,
             self._pipeline,
             writer,
-            PositionCodec(RecordCodec(self._catalog, "Position")),
+            StateCodec(self._catalog),
             instruments,
             retry,
             limits,
             batch,
+            self._flow.on_dead_letter == "hold",
+            self._control,
+            self._flow.duplicates,
         )
 
     def _refusals(self) -> RestAdapter | None:
@@ -119,6 +125,7 @@ class FlowService:
 
     async def start(self) -> None:
         await self.adapter.open()
+        self._tasks.append(asyncio.create_task(self._control.run()))
         self._tasks.append(asyncio.create_task(self.member.run()))
         watch = AccountWatch(self._clients, self._integration.integration, self.name, lambda: self.member.partitions)
         self._tasks.append(asyncio.create_task(watch.run()))

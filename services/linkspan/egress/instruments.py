@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 
 import structlog
 from opentelemetry.trace import SpanKind
 
+from linkspan.egress.partition.effect import Record
+from linkspan.egress.partition.fact import ATTEMPT_FAILED, FINISHING, OPENED, REDRIVEN
 from linkspan.egress.partition.lanes import Message
-from linkspan.egress.partition.state import Record
 from linkspan.egress.prepare import Prepared
 from linkspan.egress.record.outcome import Event
 from linkspan.kernel.errors import DeliveryError, FailureClass
@@ -18,7 +20,7 @@ from linkspan.kernel.telemetry.logs import trace_id
 from linkspan.kernel.telemetry.traces import Traced, Tracing
 
 log = structlog.get_logger()
-_KINDS = ("delivered", "attempt_failed", "dead_lettered", "expired", "superseded")
+_KINDS = (ATTEMPT_FAILED, *sorted(FINISHING), REDRIVEN, OPENED)
 
 
 class Instruments:
@@ -67,6 +69,26 @@ class Instruments:
                 reason=error.reason if error else None,
             )
 
+    def gone(self, count: int) -> None:
+        """So many offsets, at most, held events that nobody got."""
+        metrics.GONE.labels(self.flow).inc(count)
+
+    def standing(self, partition: int, held_keys: int, window: int, oldest: int | None) -> None:
+        """Of one partition, with each checkpoint; ``window``: milliseconds, ``oldest``: microseconds since 1970 of the
+        oldest unfinished event."""
+        where = (self.flow, str(partition))
+        metrics.HELD_KEYS.labels(*where).set(held_keys)
+        metrics.DUPLICATE_WINDOW_SECONDS.labels(*where).set(window / 1000)
+        metrics.OLDEST_UNFINISHED_SECONDS.labels(*where).set(
+            0 if oldest is None else max(0, time.time() - oldest / 1e6)
+        )
+
+    def left(self, partition: int) -> None:
+        """Another replica speaks of the partition from now on."""
+        for metric in (metrics.HELD_KEYS, metrics.DUPLICATE_WINDOW_SECONDS, metrics.OLDEST_UNFINISHED_SECONDS):
+            with suppress(KeyError):
+                metric.remove(self.flow, str(partition))
+
     def waiting(self, reason: str) -> None:
         """At most once in 5 s: a destination that is away concerns every message."""
         now = time.monotonic()
@@ -74,9 +96,10 @@ class Instruments:
             self._told_waiting = now
             log.warning("delivery waits", flow=self.flow, destination=self._destination, reason=reason)
 
-    def decided(self, effect: Record, facts: Event, partition: int) -> None:
+    def decided(self, effect: Record, partition: int) -> None:
         """A dead letter is told with everything that finds it again."""
-        if effect.kind in ("dead_lettered", "expired"):
+        facts: Event | None = effect.message.record
+        if effect.kind in ("dead_lettered", "expired") and facts is not None:
             log.warning(
                 "dead letter" if effect.kind == "dead_lettered" else "expired",
                 flow=self.flow,
@@ -92,10 +115,10 @@ class Instruments:
                 reason=effect.error.reason if effect.error else None,
             )
 
-    def recorded(self, effect: Record, accepted_at: int) -> None:
+    def recorded(self, effect: Record) -> None:
         self._outcomes[effect.kind].inc()
-        if effect.kind == "delivered":
-            self._end_to_end.observe(max(0.0, time.time() - accepted_at / 1e6))
+        if effect.kind == "delivered" and not effect.message.released:
+            self._end_to_end.observe(max(0.0, time.time() - effect.message.record.accepted_at / 1e6))
 
     def batch(self, size: int, partition: int) -> None:
         """One line a second at most, with what was recorded since the last."""

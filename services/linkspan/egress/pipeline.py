@@ -18,8 +18,9 @@ from linkspan.egress.deliver.adapter import Adapter, Delivery
 from linkspan.egress.deliver.breaker import Breaker
 from linkspan.egress.deliver.throttle import Throttle
 from linkspan.egress.instruments import Instruments
+from linkspan.egress.partition.effect import Record
 from linkspan.egress.partition.lanes import Message
-from linkspan.egress.partition.state import PartitionState, Record
+from linkspan.egress.partition.state import PartitionState
 from linkspan.egress.prepare import Preparation, Prepared
 from linkspan.kernel.errors import DeliveryError, Expired, Poison
 from linkspan.kernel.telemetry.traces import Traced
@@ -99,6 +100,10 @@ class Pipeline:
 
     def _take(self, owned: Owned, message: Message, now: float) -> bool:
         """False where the round must end: no transform may start now."""
+        judged = owned.state.judged(message, time.time_ns() // 1_000_000)
+        if judged is not None:
+            owned.record(judged, None)
+            return True
         if message.prepared is None:
             try:
                 message.prepared = self.preparation.now(message.record)
@@ -108,7 +113,7 @@ class Pipeline:
             if message.prepared is None:
                 return self._prepare_later(owned, message)
         prepared: Prepared = message.prepared
-        if prepared.expires_at is not None and prepared.expires_at <= time.time():
+        if prepared.expires_at is not None and not message.released and prepared.expires_at <= time.time():
             self._settle(owned, message, Expired(f"its ttl of {prepared.ttl} s passed before delivery"), now)
         else:
             self._submit(owned, message, prepared, now)

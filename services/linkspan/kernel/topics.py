@@ -40,6 +40,19 @@ class Headers:
     OFFSET = "offset"
     EPOCH = "epoch"
     PLAN = "plan"
+    PARKED = "parked"
+    HOLD = "hold"
+    CONTROL = "control"
+    UNTIL = "until"  # of expired: all events from offset to before this one, gone by retention
+    # and of a copy in parked, after those of the event
+    PARKED_KIND = "parked-kind"
+    PARKED_AT = "parked-at"
+    PARKED_EPOCH = "parked-epoch"
+    PARKED_ATTEMPTS = "parked-attempts"
+    PARKED_KEY = "parked-key"
+    PARKED_FAILURE = "parked-failure"
+    PARKED_REASON = "parked-reason"
+    PARKED_REDELIVERY = "parked-redelivery"
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ async def test_a_dead_letter_keeps_its_reason_and_does_not_stop_the_others(
         return {3: 500, 4: 422}.get(got.order[1], 201)
 
     rest.reply, rest.problem = reply, {"title": "no", "errors": [{"field": "line", "error": "is unlucky"}]}
-    made = await bridge(rest_system(rest))
+    made = await bridge(rest_system(rest), on_dead_letter="continue")
     orders = [(order_id(key), line) for line in range(6) for key in range(3)]
     await made.append(*orders)
     await made.append_raw(b"\xc3\x01 no such record", order_id(7))
@@ -128,6 +128,7 @@ async def test_the_sender_is_told_of_its_dead_letters(bridge: MakeBridge, rest: 
     rest.reply = lambda got: 422 if "refusals" not in got.path and got.order[1] == 1 else 201
     made = await bridge(
         rest_system(rest),
+        on_dead_letter="continue",
         refusal={"method": "PUT", "path": "/v1/orders/{orderId}/refusals/{messageId}"},
         shop=rest_system(rest),
     )

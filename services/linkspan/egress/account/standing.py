@@ -9,9 +9,8 @@ from functools import cache
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from linkspan.egress.own.clients import KafkaClients, stop_consumer
-from linkspan.egress.own.store import POSITION, PositionCodec
+from linkspan.egress.own.store import POSITION, StateCodec
 from linkspan.egress.partition.position import Position
-from linkspan.kernel.codec import RecordCodec
 from linkspan.kernel.schemas import SchemaCatalog, packaged_schemas
 from linkspan.kernel.topics import FlowTopics
 
@@ -55,5 +54,5 @@ async def _last(reader: AIOKafkaConsumer, state: TopicPartition, start: int, end
 
 
 @cache
-def _codec() -> PositionCodec:
-    return PositionCodec(RecordCodec(SchemaCatalog(packaged_schemas()), "Position"))
+def _codec() -> StateCodec:
+    return StateCodec(SchemaCatalog(packaged_schemas()))

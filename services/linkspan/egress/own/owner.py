@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from linkspan.egress.instruments import Instruments
-from linkspan.egress.own.clients import KafkaClients
+from linkspan.egress.own.context import FlowContext
+from linkspan.egress.own.control import Inbox
+from linkspan.egress.own.copies import Copies
+from linkspan.egress.own.drainer import Drainer
 from linkspan.egress.own.membership import CommitRefused, Membership
-from linkspan.egress.own.store import POSITION, PositionCodec, StateLost, StateStore
+from linkspan.egress.own.parker import Parker
+from linkspan.egress.own.store import HOLD, IDS, POSITION, StateLost, StateStore, Writing
 from linkspan.egress.own.takeover import Overtaken, Taken, Takeover
+from linkspan.egress.partition.effect import Record
+from linkspan.egress.partition.fact import DEAD, HELD
+from linkspan.egress.partition.ids import Ids
 from linkspan.egress.partition.memory import Memory
 from linkspan.egress.partition.position import Position
 from linkspan.egress.partition.retry import RetryPolicy
-from linkspan.egress.partition.state import PartitionState, Record
-from linkspan.egress.partition.window import WindowLimits
-from linkspan.egress.pipeline import Pipeline
-from linkspan.egress.record.outcome import Event, OutcomeWriter
+from linkspan.egress.partition.state import PartitionState
+from linkspan.egress.record.outcome import Event, message_of
+from linkspan.egress.record.parked import copy_key
 from linkspan.egress.record.recorder import AppendFailed, Recorder
-from linkspan.kernel.topics import FlowTopics
 
 log = structlog.get_logger()
 
@@ -35,25 +39,6 @@ _FETCH_MS = 1_000
 _AGAIN = RetryPolicy(first=0.5, cap=5.0)
 #: After a refused commit: a cut-off owner must not disturb the rightful one often, seconds.
 _REFUSED = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class FlowContext:
-    """What all partitions of a flow share. ``identity``: ``<integration>.<flow>``; ``batch``: records of one fetch at
-    most."""
-
-    name: str
-    identity: str
-    group: str
-    topics: FlowTopics
-    clients: KafkaClients
-    pipeline: Pipeline
-    writer: OutcomeWriter
-    positions: PositionCodec
-    instruments: Instruments
-    retry: RetryPolicy
-    limits: WindowLimits
-    batch: int
 
 
 class PartitionOwner:
@@ -70,6 +55,8 @@ class PartitionOwner:
         self._room = asyncio.Event()
         self._recorder: Recorder | None = None
         self._store: StateStore | None = None
+        self._parker: Parker | None = None
+        self._drainer: Drainer | None = None
         self._epoch = self._above = 0
         self._counted = 0
         self._failures = 0
@@ -103,29 +90,41 @@ class PartitionOwner:
         flow = self._flow
         store = StateStore(flow.clients, f"{flow.identity}.{self.partition}")
         recorder = Recorder(flow.clients, flow.topics.outcomes, self.partition, self._acked)
+        inbox = Inbox(flow.name, self.partition, self._commanded)
+        flow.control.add(inbox)
         try:
-            taken = await self._take_over(store, recorder)
+            taken = await self._take_over(store, recorder, inbox)
             self._consumer.seek(self._events, taken.start)  # before any checkpoint: what was fetched earlier is dropped
+            parked = TopicPartition(flow.topics.parked, self.partition)
             self._recorder, self._store = recorder, store
+            self._parker = parker = Parker(store, parked, taken.epoch, self._append)
+            copies = Copies(flow.clients, parked)
+            self._drainer = drainer = Drainer(self.state, copies, inbox, self.record, flow.pipeline.wake)
+            self._follow_up()
+            self._say_gone(taken.wanted, taken.start)
             async with asyncio.TaskGroup() as all_of_it:
                 all_of_it.create_task(recorder.run())
+                all_of_it.create_task(parker.run())
+                all_of_it.create_task(drainer.run())
                 all_of_it.create_task(self._checkpoints())
                 all_of_it.create_task(self._fetch())
         finally:
             self.stop_attempts()
             self._count(0)
-            self._recorder = self._store = self.checkpointed = None
+            flow.control.remove(inbox)
+            flow.instruments.left(self.partition)
+            self._recorder = self._store = self._parker = self._drainer = self.checkpointed = None
             recorder.discard()
             store.discard()
 
-    async def _take_over(self, store: StateStore, recorder: Recorder) -> Taken:
+    async def _take_over(self, store: StateStore, recorder: Recorder, inbox: Inbox) -> Taken:
         flow = self._flow
-        takeover = Takeover(flow.clients, flow.topics, self.partition, self._membership, flow.positions, self._above)
-        taken = await takeover.run(store, recorder, flow.writer)
-        if taken.lost:
-            log.error("events were deleted by retention before delivery", **self._where, count=taken.lost)
+        ids = Ids(flow.duplicates.count, int(flow.duplicates.within * 1000))
+        takeover = Takeover(flow.clients, flow.topics, self.partition, self._membership, flow.states, ids, self._above)
+        taken = await takeover.run(store, recorder, flow.writer, flow.control, inbox)
         self._epoch = taken.epoch
-        self.state = PartitionState(flow.retry, flow.limits, taken.memory, taken.end)
+        marked_below = taken.end if taken.epoch > 1 else 0  # no former owner, nothing delivered
+        self.state = PartitionState(flow.retry, flow.limits, taken.memory, marked_below, hold=flow.hold)
         waiting = taken.end - taken.start
         log.info("partition taken over", **self._where, epoch=taken.epoch, position=taken.start, waiting=waiting)
         return taken
@@ -159,30 +158,57 @@ class PartitionOwner:
             return  # looked up before the assignment's seek; the position is ours
         except OffsetOutOfRangeError:
             first = (await self._consumer.beginning_offsets([self._events]))[self._events]
-            log.warning("events were deleted by retention before delivery", **self._where, logStart=first)
+            self._say_gone(await self._consumer.position(self._events), first)
             self._consumer.seek(self._events, first)
             return
         records = found.get(self._events)
         if records:
-            self.state.fetched([(record.offset, record.key, Event.of(record)) for record in records])
+            self.state.fetched([message_of(Event.of(record)) for record in records])
+            self._follow_up()
             self._count(self.state.unfinished)
             self._flow.pipeline.wake()
 
+    def _say_gone(self, wanted: int, first: int) -> None:
+        """The log begins at ``first``, and delivery was to go on at ``wanted``."""
+        if wanted < first:
+            log.error("events were deleted by retention before delivery", **self._where, start=wanted, end=first)
+            self._flow.instruments.gone(first - wanted)
+            self.record(Record.gone(wanted, first), None)
+
+    def _follow_up(self) -> None:
+        for effect in self.state.effects():
+            self.record(effect, None)
+
+    def _commanded(self) -> None:
+        if self._drainer is not None:
+            self._drainer.wake()
+
     def record(self, effect: Record, sent_at: int | None) -> None:
         """Of a state that is no longer ours: lost, as its read-back will find what was recorded."""
+        if self._parker is None:
+            return
+        self._flow.instruments.decided(effect, self.partition)
+        if effect.kind in (DEAD, HELD):
+            self._parker.add(effect, sent_at)
+        else:
+            self._append(effect, sent_at)
+
+    def _append(self, effect: Record, sent_at: int | None, parked: int | None = None) -> None:
         if self._recorder is None:
             return
-        facts: Event = effect.message.record
-        value, headers = self._flow.writer.write(effect, facts, sent_at, self._epoch)
-        self._flow.instruments.decided(effect, facts, self.partition)
-        self._recorder.append(facts.key, value, headers, effect)
+        facts: Event | None = effect.message.record
+        value, headers = self._flow.writer.write(effect, facts, sent_at, self._epoch, parked)
+        self._recorder.append(effect.message.key, value, headers, (effect, parked))
 
-    def _acked(self, effects: list[Record], first: int) -> None:
-        instruments = self._flow.instruments
-        for outcome_offset, effect in enumerate(effects, first):
-            self.state.outcome_acked(effect.message, effect.kind, outcome_offset)
-            instruments.recorded(effect, effect.message.record.accepted_at)
-        instruments.batch(len(effects), self.partition)
+    def _acked(self, appended: list[tuple[Record, int | None]], first: int) -> None:
+        instruments, at = self._flow.instruments, time.time_ns() // 1_000_000
+        for outcome_offset, (effect, parked) in enumerate(appended, first):
+            self.state.outcome_acked(effect, outcome_offset, -1 if parked is None else parked, at)
+            instruments.recorded(effect)
+        self._follow_up()
+        if self._drainer is not None and (self.state.releases.busy or self._drainer.waits):
+            self._drainer.wake()
+        instruments.batch(len(appended), self.partition)
         self._count(self.state.unfinished)
         self._room.set()
         self._flow.pipeline.wake()
@@ -204,8 +230,13 @@ class PartitionOwner:
     async def _settled(self, limit: float, *, recorded: bool = False) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(limit):
-                while self.attempts or (recorded and self._recorder is not None and self._recorder.busy):  # noqa: ASYNC110 - two counters
+                while self.attempts or (recorded and self._records()):  # noqa: ASYNC110 - several counters
                     await asyncio.sleep(0.01)
+
+    def _records(self) -> bool:
+        """Something waits for its copy or its ack."""
+        parking = self._parker is not None and self._parker.busy
+        return parking or (self._recorder is not None and self._recorder.busy)
 
     async def _checkpoints(self) -> None:
         await self.checkpoint()
@@ -218,8 +249,26 @@ class PartitionOwner:
         store = self._store
         if store is None:
             return
+        self._tell_standing()
         position = self.state.position(await self._consumer.position(self._events))
         if position != self.checkpointed:
-            state = TopicPartition(self._flow.topics.state, self.partition)
-            await store.write([(state, POSITION, self._flow.positions.encode(position))])
+            await store.write(self._records_of(position))
             self.checkpointed = position
+
+    def _tell_standing(self) -> None:
+        window = self.state.memory.ids.held(time.time_ns() // 1_000_000)
+        self._flow.instruments.standing(self.partition, self.state.held_keys, window, self.state.oldest_accepted())
+
+    def _records_of(self, position: Position) -> list[Writing]:
+        """All of it in one transaction, so that a copy is deleted exactly when its hold says that it is through."""
+        topics, codec, memory = self._flow.topics, self._flow.states, self.state.memory
+        state, parked = TopicPartition(topics.state, self.partition), TopicPartition(topics.parked, self.partition)
+        records: list[Writing] = [
+            (state, HOLD + key, codec.encode_hold(hold), []) for key, hold in memory.holds.changed().items()
+        ]
+        records += [
+            (state, IDS + b"%d" % place, codec.encode_ids(serial, entries), [])
+            for place, serial, entries in memory.ids.changed()
+        ]
+        records += [(parked, copy_key(offset), None, []) for offset in memory.holds.resolved()]
+        return [*records, (state, POSITION, codec.encode(position), [])]

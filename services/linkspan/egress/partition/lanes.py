@@ -14,7 +14,8 @@ class Message:
     """A fetched and unfinished event. ``record`` and ``prepared`` belong to the shell and are not looked at.
 
     ``charged``: attempts spent so far; ``asked``: failures in a row that spent none. ``redelivery``: the destination
-    may have seen it already.
+    may have seen it already. ``id``, ``digest``: 64 bits of each, None where the record names no id. ``released``: it
+    comes from ``parked``; ``alone``: it held no key, and so keeps no order now.
     """
 
     offset: int
@@ -25,11 +26,16 @@ class Message:
     asked: int = 0
     tries: int = 0
     prepared: Any = None
+    id: int | None = None
+    digest: int = 0
+    accepted_at: int = 0
+    released: bool = False
+    alone: bool = False
 
     @property
     def lane(self) -> bytes | int:
         """Messages without a key are lanes of their own."""
-        return self.offset if self.key is None else self.key
+        return self.offset if self.key is None or self.alone else self.key
 
 
 class Lanes:
@@ -74,6 +80,11 @@ class Lanes:
             self._ready.append(lane[0])
         else:
             del self._lanes[message.lane]
+
+    def dissolve(self, message: Message) -> list[Message]:
+        """The head is finished, and its followers are not to be delivered now: they leave, in order."""
+        _, *followers = self._lanes.pop(message.lane)
+        return followers
 
     def ready(self) -> bool:
         return bool(self._ready)

@@ -23,6 +23,16 @@ IN_FLIGHT = Gauge("linkspan_in_flight", "Messages fetched and not finished.", ["
 END_TO_END_SECONDS = Histogram(
     "linkspan_end_to_end_seconds", "From acceptance to the other system's acknowledgement.", ["flow"], buckets=SECONDS
 )
+HELD_KEYS = Gauge("linkspan_held_keys", "Keys that wait behind a dead letter.", ["flow", "partition"])
+DUPLICATE_WINDOW_SECONDS = Gauge(
+    "linkspan_duplicate_window_seconds", "How far back a message id is known.", ["flow", "partition"]
+)
+OLDEST_UNFINISHED_SECONDS = Gauge(
+    "linkspan_oldest_unfinished_seconds",
+    "Age of the oldest event in the window that is not finished; alert at half of the retention.",
+    ["flow", "partition"],
+)
+GONE = Counter("linkspan_gone_total", "Offsets that retention deleted before delivery.", ["flow"])
 UNACCOUNTED = Gauge(
     "linkspan_unaccounted",
     "Events below their owner's position without an outcome, found in the log by this replica; must stay 0.",
