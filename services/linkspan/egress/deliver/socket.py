@@ -45,7 +45,9 @@ class Socket(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
-        if kind in _DATA and frame.fin:
+        if frame.payload_size > _LONGEST:  # picows refuses it, and may give it all the same before it has disconnected
+            self.abort()
+        elif kind in _DATA and frame.fin:
             self._message(frame.get_payload_as_bytes())
         elif kind in _DATA or kind == WSMsgType.CONTINUATION:
             self._part(frame)
@@ -82,10 +84,14 @@ class Socket(WSListener):
     async def use(self, received: Callable[[bytes], None]) -> None:
         """Until the connection has ended; ``ending`` says how."""
         early, self._early = self._early, []
-        for message in early:
-            received(message)
-        self.received = received
-        await self._transport.wait_disconnected()
+        try:
+            for message in early:
+                received(message)
+            self.received = received
+            await self._transport.wait_disconnected()
+        except Exception as error:  # noqa: BLE001 - the protocol's, or of a callback: picows raises it here
+            self.ending = f"{type(error).__name__}: {error}"
+            self.abort()
 
     def abort(self) -> None:
         self._transport.disconnect(graceful=False)
@@ -95,7 +101,7 @@ class Socket(WSListener):
         try:
             async with asyncio.timeout(_CLOSING):
                 await self._transport.wait_disconnected()
-        except TimeoutError:
+        except Exception:  # noqa: BLE001 - it has ended, or is ended now
             self.abort()
 
 

@@ -54,6 +54,7 @@ class Hot:
             and b"content-encoding" not in headers
             and b"transfer-encoding" not in headers
             and b"expect" not in headers
+            and b"upgrade" not in headers
         )
         return request if usual else None
 
