@@ -90,7 +90,7 @@ def _services(
     if unknown:
         raise UserMistake(f"--flow {unknown[0]}: there is no such flow; there are {', '.join(integration.flows)}")
     catalog = catalog_for(integration)
-    timing = Timing(settings.linkspan_session_seconds)
+    timing = Timing(settings.linkspan_session_seconds, settings.linkspan_stall_seconds)
     tls = settings.message_queue_url.startswith("kafka+ssl://")
     clients = KafkaClients(settings.kafka, tls=tls, timing=timing)
     blobs = BlobStore(settings.blobs)

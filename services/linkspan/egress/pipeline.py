@@ -73,6 +73,10 @@ class Pipeline:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._pump)
 
+    def waits(self) -> bool:
+        """For the destination, or for its rate."""
+        return self.breaker.open or self._throttle.wake_at() is not None
+
     def _pump(self) -> None:
         self._scheduled = False
         now = asyncio.get_running_loop().time()

@@ -41,6 +41,10 @@ class FlowMember(ConsumerRebalanceListener):  # type: ignore[misc]
         """None while this member is in its group and Kafka answers."""
         return self._trouble
 
+    def owners(self) -> list[PartitionOwner]:
+        """Of all that is assigned, delivered from here or not yet."""
+        return list(self._owners.values())
+
     @property
     def partitions(self) -> list[int]:
         """Those that are delivered from here."""
