@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from linkspan.egress.account.watch import AccountWatch
 from linkspan.egress.deliver.adapter import Adapter
 from linkspan.egress.deliver.breaker import Breaker
 from linkspan.egress.deliver.rest import RestAdapter
+from linkspan.egress.deliver.rest_batch import BatchAdapter
 from linkspan.egress.deliver.throttle import Throttle
 from linkspan.egress.deliver.websocket import WebSocketAdapter
 from linkspan.egress.instruments import Instruments
@@ -17,6 +17,7 @@ from linkspan.egress.own.context import FlowContext
 from linkspan.egress.own.control import ControlTail
 from linkspan.egress.own.member import FlowMember
 from linkspan.egress.own.store import StateCodec
+from linkspan.egress.own.timing import Timing
 from linkspan.egress.own.watchdog import Watchdog
 from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.egress.partition.window import WindowLimits
@@ -34,7 +35,12 @@ from linkspan.kernel.spec import Deliver, Integration, System
 from linkspan.kernel.telemetry.traces import Tracing
 from linkspan.kernel.topics import FlowTopics, control_topic, egress_group
 
-_ADAPTERS: dict[str, Callable[[System, Deliver], Adapter]] = {"rest": RestAdapter, "websocket": WebSocketAdapter}
+
+def _adapter(system: System, deliver: Deliver, timing: Timing) -> Adapter:
+    """A batch is collected no longer than a lease is surely left over."""
+    if system.kind == "websocket":
+        return WebSocketAdapter(system, deliver)
+    return BatchAdapter(system, deliver, timing.checkpoint) if deliver.batch else RestAdapter(system, deliver)
 
 
 class FlowService:
@@ -61,7 +67,7 @@ class FlowService:
         destination = integration.systems[flow.to]
         limit = min(destination.timeout, clients.timing.attempt)
         bounded = destination.model_copy(update={"timeout": limit})
-        self.adapter = _ADAPTERS[destination.kind](bounded, flow.deliver)
+        self.adapter = _adapter(bounded, flow.deliver, clients.timing)
         self._transform = transform = Transform(integration, name, catalog, blobs)
         instruments = Instruments(name, flow.to, tracing)
         retry = _policy(destination)

@@ -89,7 +89,8 @@ class Validator:
         else:
             marks += 2
         marks -= _complete_metadata(metadata, header.messageId, origin, filled)
-        return Message(raw, flow, header, payload, metadata, filled, marks, flow.key(header, payload), now)
+        key = flow.lane(flow.key(header, payload))
+        return Message(raw, flow, header, payload, metadata, filled, marks, key, now)
 
     def _flow(self, type_name: str, source: str | None, sender: str | None) -> FlowIntake | None:
         if sender and source and sender != source:
