@@ -37,8 +37,8 @@ from linkspan.broker import EmbeddedKafka
 SINGLE, BATCH = "/v1/messages", "/v1/messages:batch"
 #: Seconds of each window at most, and messages of it.
 INTAKE_SECONDS, DELIVERY_SECONDS, LATENCY_SECONDS = 3.5, 4.0, 4.0
-SINGLES, BATCHES, PER_BATCH, WARM = 8_000, 150, 100, 300
-HTTP_BATCHES = 80
+SINGLES, BATCHES, PER_BATCH, WARM = 6_000, 90, 100, 300
+HTTP_BATCHES = 60
 LATENCY_RATE = 200
 #: Messages per core-second that the design demands (performance.md), on its machine.
 DEMANDS = {"intake-single": 10_000, "intake-batch": 35_000, "delivery-websocket": 14_000, "delivery-http": 5_000}
