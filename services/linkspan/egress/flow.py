@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+import structlog
 
 from linkspan.egress.account.watch import AccountWatch
 from linkspan.egress.deliver.adapter import Adapter
 from linkspan.egress.deliver.breaker import Breaker
 from linkspan.egress.deliver.rest import RestAdapter
-from linkspan.egress.deliver.throttle import Throttle
 from linkspan.egress.deliver.websocket import WebSocketAdapter
 from linkspan.egress.instruments import Instruments
 from linkspan.egress.own.clients import KafkaClients
@@ -26,21 +27,33 @@ from linkspan.egress.transform.transform import Transform
 from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.codec import Decoder, OutcomeCodec
 from linkspan.kernel.json_form import JsonForm
+from linkspan.kernel.resilience.limits import Limits
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Deliver, Integration, System
 from linkspan.kernel.telemetry.traces import Tracing
 from linkspan.kernel.topics import FlowTopics, egress_group
 
+log = structlog.get_logger()
+
 _ADAPTERS: dict[str, Callable[[System, Deliver], Adapter]] = {"rest": RestAdapter, "websocket": WebSocketAdapter}
+
+#: The longest that an attempt may last, seconds, whatever the session.
+_LONGEST_ATTEMPT = 10.0
+
+
+def limits_of(integration: Integration) -> dict[str, Limits]:
+    """Of each system."""
+    return {name: Limits.of(name, system) for name, system in integration.systems.items()}
 
 
 class FlowService:
-    """One flow of an integration: its member, its destination, and its refusals where it has them.
+    """One flow of an integration: its member, its destination, and its refusals where it has them. ``limits``: of each
+    system, shared by the flows of a process.
 
     Raises UserMistake where transform or schemas cannot be used.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what the flows of a process share
         self,
         integration: Integration,
         name: str,
@@ -49,6 +62,7 @@ class FlowService:
         blobs: BlobStore,
         tracing: Tracing,
         batch: int,
+        limits: Mapping[str, Limits] | None = None,
     ) -> None:
         self.name = name
         self._integration, self._catalog, self._clients, self._tracing = integration, catalog, clients, tracing
@@ -56,17 +70,17 @@ class FlowService:
         self._topics = FlowTopics.of(integration.integration, name)
         self._codec = OutcomeCodec(catalog)
         destination = integration.systems[flow.to]
-        limit = min(destination.timeout, clients.timing.attempt)
-        bounded = destination.model_copy(update={"timeout": limit})
+        bounded = _bounded(flow.to, destination, clients.timing.attempt)
         self.adapter = _ADAPTERS[destination.kind](bounded, flow.deliver)
+        limits = limits_of(integration) if limits is None else limits
         self._transform = transform = Transform(integration, name, catalog, blobs)
         instruments = Instruments(name, flow.to, tracing)
         retry = _policy(destination)
-        self._pipeline = Pipeline(
+        self.pipeline = Pipeline(
             Preparation(integration, name, catalog, transform, tracing),
             self.adapter,
-            Breaker(retry),
-            Throttle(destination.throttle.rate),
+            Breaker(retry, destination.concurrency),
+            limits[flow.to],
             instruments,
         )
         writer = OutcomeWriter(self._codec, flow.to, transform.hash)
@@ -83,7 +97,7 @@ class FlowService:
             group,
             self._topics,
             self._clients,
-            self._pipeline,
+            self.pipeline,
             writer,
             StateCodec(self._catalog),
             instruments,
@@ -134,7 +148,7 @@ class FlowService:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=10)
-        await self._pipeline.close()
+        await self.pipeline.close()
         await self._transform.close()
         if self._refusal_adapter is not None:
             await self._refusal_adapter.close()
@@ -148,3 +162,11 @@ class FlowService:
 
 def _policy(system: System) -> RetryPolicy:
     return RetryPolicy(system.retry.attempts, system.retry.first, system.retry.cap)
+
+
+def _bounded(name: str, system: System, longest: float) -> System:
+    """An attempt ends before another owner may begin, and within 10 s."""
+    limit = min(system.timeout, longest, _LONGEST_ATTEMPT)
+    if limit < system.timeout:
+        log.warning("the system's timeout is shortened for deliveries", system=name, timeout=system.timeout, to=limit)
+    return system.model_copy(update={"timeout": limit})

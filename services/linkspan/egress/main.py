@@ -14,7 +14,7 @@ import structlog
 import typer
 from starlette.applications import Starlette
 
-from linkspan.egress.flow import FlowService
+from linkspan.egress.flow import FlowService, limits_of
 from linkspan.egress.health import destination_check, queue_check
 from linkspan.egress.own.clients import KafkaClients, discarded
 from linkspan.egress.own.quiet import quieten_kafka_clients
@@ -93,9 +93,9 @@ def _services(
     timing = Timing(settings.linkspan_session_seconds)
     tls = settings.message_queue_url.startswith("kafka+ssl://")
     clients = KafkaClients(settings.kafka, tls=tls, timing=timing)
-    blobs = BlobStore(settings.blobs)
+    blobs, limits = BlobStore(settings.blobs), limits_of(integration)
     return [
-        FlowService(integration, name, catalog, clients, blobs, tracing, settings.batch_size)
+        FlowService(integration, name, catalog, clients, blobs, tracing, settings.batch_size, limits)
         for name in wanted or tuple(integration.flows)
     ]
 

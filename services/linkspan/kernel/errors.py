@@ -63,6 +63,10 @@ class Unavailable(DeliveryError):
     failure = FailureClass.UNAVAILABLE
 
 
+class RateLimited(Unavailable):
+    """It says that we ask more often than it allows (429)."""
+
+
 class Transient(DeliveryError):
     failure = FailureClass.TRANSIENT
 

@@ -44,6 +44,9 @@ class Adapter(Protocol):
     async def open(self) -> None:
         """Starts; a destination that is away is no error."""
 
+    def away(self) -> str | None:
+        """What keeps its connection from being made, for an adapter that keeps one; None where it has it."""
+
     def capacity(self) -> int:
         """How many more deliveries may be submitted now."""
 

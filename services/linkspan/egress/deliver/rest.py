@@ -39,7 +39,7 @@ class RestAdapter:
         self._base = system.url.rstrip("/")
         self._path = PathTemplate(deliver.path)
         self._limits = [aiohttp.ClientTimeout(total=total) for total in (system.timeout / 2, system.timeout)]
-        self._concurrency = system.throttle.concurrency
+        self._concurrency = system.concurrency
         self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
         self._in_flight = 0
         self._workers: list[asyncio.Task[None]] = []
@@ -54,6 +54,9 @@ class RestAdapter:
         )
         self._credentials = credentials_for(self._system, self._session)
         self._workers = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
+
+    def away(self) -> None:
+        """Each request finds out for itself."""
 
     def capacity(self) -> int:
         return self._concurrency - self._in_flight

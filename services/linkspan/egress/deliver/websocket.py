@@ -23,8 +23,8 @@ from linkspan.kernel.spec import Deliver, System
 
 log = structlog.get_logger()
 
-#: Frames that may wait for their answers.
-IN_FLIGHT = 1_000
+#: Frames from the other side that wait to be read.
+_UNREAD = 1_000
 #: How often overdue answers are looked for, seconds.
 _SWEEP = 0.25
 _AWAY = "not connected"
@@ -36,12 +36,12 @@ class WebSocketAdapter:
     ``unmatched`` counts answers to nothing that waits: late, repeated or unknown.
     """
 
-    def __init__(self, system: System, deliver: Deliver, in_flight: int = IN_FLIGHT) -> None:
+    def __init__(self, system: System, deliver: Deliver) -> None:
         self.wake: Callable[[], None] = lambda: None
         self.unmatched = 0
         self._system = system
         self._url = system.url.rstrip("/") + deliver.path
-        self._limit = in_flight
+        self._limit = system.concurrency
         self._pending = Pending()
         self._queue: deque[bytes] = deque()
         self._queued = asyncio.Event()
@@ -53,6 +53,9 @@ class WebSocketAdapter:
 
     async def open(self) -> None:
         self._tasks = [asyncio.create_task(self._stay_connected()), asyncio.create_task(self._sweep())]
+
+    def away(self) -> str | None:
+        return None if self._connection is not None else self._trouble or _AWAY
 
     def capacity(self) -> int:
         return 0 if self._connection is None else self._limit - len(self._pending)
@@ -108,7 +111,7 @@ class WebSocketAdapter:
             close_timeout=1,
             ping_interval=system.heartbeat,
             ping_timeout=system.heartbeat,
-            max_queue=IN_FLIGHT,
+            max_queue=_UNREAD,
         )
 
     async def _use(self, connection: ClientConnection) -> None:

@@ -45,6 +45,10 @@ class FlowMember(ConsumerRebalanceListener):  # type: ignore[misc]
         """Those that are delivered from here."""
         return sorted(partition for partition, owner in self._owners.items() if owner.active)
 
+    @property
+    def owners(self) -> list[PartitionOwner]:
+        return list(self._owners.values())
+
     async def run(self) -> None:
         wait = 0.5
         while True:

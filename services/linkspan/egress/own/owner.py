@@ -154,7 +154,9 @@ class PartitionOwner:
         self._consumer.pause(self._events)
         while not self.state.wants_more():
             self._room.clear()
-            await self._room.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_FETCH_MS / 1000):
+                    await self._room.wait()
         self._consumer.resume(self._events)
 
     async def _fetch_once(self) -> None:

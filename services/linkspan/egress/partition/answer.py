@@ -9,5 +9,9 @@ class Unanswered(Unavailable):
     """The message left and its answer never came: the destination may have it, so the next attempt is marked."""
 
 
+class Withheld(Unavailable):
+    """It was not sent, for a reason of ours: it says nothing of the destination."""
+
+
 class Superseded(Rejected):
     """The destination already holds something newer of the same key; nothing is wrong with the message."""

@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(slots=True, eq=False)
 class Message:
-    """A fetched and unfinished event. ``record`` and ``prepared`` belong to the shell and are not looked at.
+    """A fetched and unfinished event. ``record``, ``prepared`` and ``doubt`` belong to others and are not looked at.
 
     ``charged``: attempts spent so far; ``asked``: failures in a row that spent none. ``redelivery``: the destination
     may have seen it already.
@@ -25,6 +25,7 @@ class Message:
     asked: int = 0
     tries: int = 0
     prepared: Any = None
+    doubt: Any = None
 
     @property
     def lane(self) -> bytes | int:

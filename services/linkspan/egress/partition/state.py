@@ -50,7 +50,7 @@ class PartitionState:
         self._recording: set[int] = set()
         self._hold = hold
         self._to_park: list[Record] = []
-        self._full = False
+        self._full = self._one_beyond = False
         self._marked_below = marked_below
         self._marks_left = limits.messages
 
@@ -62,6 +62,7 @@ class PartitionState:
                 skipped += 1
                 continue
             self._window.add(offset)
+            self._one_beyond = False
             if key is not None and key in self._memory.holds:
                 self._park(Message(offset, key, record))
                 continue
@@ -85,13 +86,13 @@ class PartitionState:
         return True
 
     def wants_more(self) -> bool:
-        """Once full, the window asks again when half of it is free."""
+        """Once full, the window asks again when half of it is free; or for one, to compare it with what failed."""
         self._full = not (self._window.has_much_room() if self._full else self._window.has_room())
-        return not self._full
+        return not self._full or (self._one_beyond and len(self._window) < self._window.limits.messages)
 
     def room(self) -> int:
         """Messages that one fetch may bring at most, so that the window holds what a successor marks."""
-        return max(1, self._window.limits.messages - len(self._window))
+        return 1 if self._full else max(1, self._window.limits.messages - len(self._window))
 
     def next_deliveries(self, budget: int, now: float) -> Iterator[Message]:
         """At most one message of each key, the oldest unfinished of it; each must be answered or put back."""
@@ -105,20 +106,24 @@ class PartitionState:
             del self._taken[message.offset]
             self._lanes.put_back(message)
 
-    def answered(self, message: Message, error: DeliveryError | None, now: float) -> Record | None:
-        """What the attempt came to; None where the message only waits for its next one."""
+    def answered(
+        self, message: Message, error: DeliveryError | None, now: float, *, spared: bool = False
+    ) -> Record | None:
+        """What the attempt came to; None where the message only waits for its next one. ``spared``: a failure that may
+        pass spends no attempt, as it is not known to be the message's."""
         if self._taken.get(message.offset) is not message:
             return None
         if error is None:
             return self._decide(message, "delivered")
         message.redelivery = message.redelivery or isinstance(error, Unanswered)
         match error.failure:
-            case FailureClass.UNAVAILABLE:
+            case FailureClass.TRANSIENT if not spared:
+                return self._charge(message, error, now)
+            case FailureClass.UNAVAILABLE | FailureClass.TRANSIENT:
                 message.asked += 1
+                self._one_beyond = True
                 self._later(message, now + self._retry.delay(message.asked, error.retry_after))
                 return None
-            case FailureClass.TRANSIENT:
-                return self._charge(message, error, now)
             case FailureClass.EXPIRED:
                 return self._decide(message, "expired", error)
         return self._decide(message, "superseded" if isinstance(error, Superseded) else DEAD, error)
@@ -133,6 +138,16 @@ class PartitionState:
         if message.charged >= self._retry.attempts:
             return self._decide(message, DEAD, error)
         self._later(message, now + self._retry.delay(message.charged, error.retry_after))
+        return Record(message, ATTEMPT_FAILED, error)
+
+    def charge(self, message: Message, error: DeliveryError) -> Record | None:
+        """A failure of a taken message that was spared turned out to be its own: it is the next one, or dead."""
+        if self._taken.get(message.offset) is not message:
+            return None
+        message.charged += 1
+        if message.charged >= self._retry.attempts:
+            return self._decide(message, DEAD, error)
+        self.put_back(message)
         return Record(message, ATTEMPT_FAILED, error)
 
     def _later(self, message: Message, at: float) -> None:

@@ -38,7 +38,7 @@ class Lookup:
         self._reader = RestReader(system)
         self._cache = FoundCache(spec.cache.entries, spec.cache.ttl)
         self._asking: dict[str, asyncio.Task[Any]] = {}
-        self.at_once = system.throttle.concurrency
+        self.at_once = system.concurrency
         self._turn = asyncio.Semaphore(self.at_once)
         self._count = {result: LOOKUPS.labels(flow, result) for result in ("hit", "found", "missing", "failed")}
         self._trouble: str | None = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import aiohttp
 from yarl import URL
 
-from linkspan.kernel.errors import LinkspanError, Unavailable
+from linkspan.kernel.errors import LinkspanError, RateLimited, Unavailable
 from linkspan.kernel.http.answer import problem_of, retry_after_seconds, said
 from linkspan.kernel.http.credentials import Credentials, credentials_for
 from linkspan.kernel.spec import System
@@ -105,5 +105,7 @@ def _check_answered(got: Got, retry_after: float | None) -> None:
         raise Unavailable(f"our credentials are refused: {reason}")
     if 300 <= got.status < 400:
         raise Unavailable(f"it answers with a redirect, correct its url: {reason}")
-    if got.status in (408, 425, 429) or got.status >= 500:
+    if got.status == 429:
+        raise RateLimited(reason, retry_after=retry_after)
+    if got.status in (408, 425) or got.status >= 500:
         raise Unavailable(reason, retry_after=retry_after)
