@@ -86,7 +86,7 @@ class World:
         before = self._fetched
         while self._fetched * self.arrive <= self.now and self._fetched < len(self.keys) and self.state.wants_more():
             offset, key = next(waiting)
-            self.state.fetched([(offset, key, None)])
+            self.state.fetched([Message(offset, key, None)])
             self._fetched += 1
         self.most_unfinished = max(self.most_unfinished, self.state.unfinished)
         return self._fetched > before

@@ -14,6 +14,7 @@ from linkspan.egress.deliver.rest import RestAdapter
 from linkspan.egress.deliver.websocket import WebSocketAdapter
 from linkspan.egress.instruments import Instruments
 from linkspan.egress.own.clients import KafkaClients
+from linkspan.egress.own.control import ControlTail
 from linkspan.egress.own.member import FlowMember
 from linkspan.egress.own.owner import FlowContext
 from linkspan.egress.own.store import StateCodec
@@ -26,12 +27,13 @@ from linkspan.egress.refuse.notifier import RefusalContext, RefusalNotifier
 from linkspan.egress.transform.transform import Transform
 from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.codec import Decoder, OutcomeCodec
+from linkspan.kernel.commands import CommandCodec
 from linkspan.kernel.json_form import JsonForm
 from linkspan.kernel.resilience.limits import Limits
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Deliver, Integration, System
 from linkspan.kernel.telemetry.traces import Tracing
-from linkspan.kernel.topics import FlowTopics, egress_group
+from linkspan.kernel.topics import FlowTopics, control_topic, egress_group
 
 log = structlog.get_logger()
 
@@ -83,6 +85,7 @@ class FlowService:
             limits[flow.to],
             instruments,
         )
+        self._control = ControlTail(clients, control_topic(integration.integration), CommandCodec(catalog))
         writer = OutcomeWriter(self._codec, flow.to, transform.hash)
         self.member = FlowMember(self._context(writer, instruments, retry, batch))
         self._refusal_adapter = self._refusals()
@@ -105,6 +108,8 @@ class FlowService:
             limits,
             batch,
             self._flow.on_dead_letter == "hold",
+            self._control,
+            self._flow.duplicates,
         )
 
     def _refusals(self) -> RestAdapter | None:
@@ -134,6 +139,7 @@ class FlowService:
 
     async def start(self) -> None:
         await self.adapter.open()
+        self._tasks.append(asyncio.create_task(self._control.run()))
         self._tasks.append(asyncio.create_task(self.member.run()))
         watch = AccountWatch(self._clients, self._integration.integration, self.name, lambda: self.member.partitions)
         self._tasks.append(asyncio.create_task(watch.run()))

@@ -7,6 +7,7 @@ import time
 import structlog
 from opentelemetry.trace import SpanKind
 
+from linkspan.egress.partition.fact import ATTEMPT_FAILED, FINISHING, OPENED, REDRIVEN
 from linkspan.egress.partition.lanes import Message
 from linkspan.egress.partition.state import Record
 from linkspan.egress.prepare import Prepared
@@ -17,7 +18,7 @@ from linkspan.kernel.telemetry.logs import trace_id
 from linkspan.kernel.telemetry.traces import Traced, Tracing
 
 log = structlog.get_logger()
-_KINDS = ("delivered", "attempt_failed", "dead_lettered", "held", "expired", "superseded")
+_KINDS = (ATTEMPT_FAILED, *sorted(FINISHING), REDRIVEN, OPENED)
 
 
 class Instruments:
@@ -71,9 +72,10 @@ class Instruments:
             self._told_waiting = now
             log.warning("delivery waits", flow=self.flow, destination=self.destination, reason=reason)
 
-    def decided(self, effect: Record, facts: Event, partition: int) -> None:
+    def decided(self, effect: Record, partition: int) -> None:
         """A dead letter is told with everything that finds it again."""
-        if effect.kind in ("dead_lettered", "expired"):
+        facts: Event | None = effect.message.record
+        if effect.kind in ("dead_lettered", "expired") and facts is not None:
             log.warning(
                 "dead letter" if effect.kind == "dead_lettered" else "expired",
                 flow=self.flow,
@@ -89,10 +91,10 @@ class Instruments:
                 reason=effect.error.reason if effect.error else None,
             )
 
-    def recorded(self, effect: Record, accepted_at: int) -> None:
+    def recorded(self, effect: Record) -> None:
         self._outcomes[effect.kind].inc()
-        if effect.kind == "delivered":
-            self._end_to_end.observe(max(0.0, time.time() - accepted_at / 1e6))
+        if effect.kind == "delivered" and not effect.message.released:
+            self._end_to_end.observe(max(0.0, time.time() - effect.message.record.accepted_at / 1e6))
 
     def batch(self, size: int, partition: int) -> None:
         """One line a second at most, with what was recorded since the last."""

@@ -107,6 +107,10 @@ class Pipeline:
         """False where the round must end: no transform may start now."""
         if message.doubt is not None and message.doubt.due:
             return self._charge(owned, message)
+        judged = owned.state.judged(message, time.time_ns() // 1_000_000)
+        if judged is not None:
+            owned.record(judged, None)
+            return True
         if message.prepared is None:
             try:
                 message.prepared = self.preparation.now(message.record)
@@ -116,7 +120,7 @@ class Pipeline:
             if message.prepared is None:
                 return self._prepare_later(owned, message)
         prepared: Prepared = message.prepared
-        if prepared.expires_at is not None and prepared.expires_at <= time.time():
+        if prepared.expires_at is not None and not message.released and prepared.expires_at <= time.time():
             self._settle(owned, message, Expired(f"its ttl of {prepared.ttl} s passed before delivery"), now)
         else:
             self._submit(owned, message, prepared)

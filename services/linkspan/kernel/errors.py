@@ -1,12 +1,13 @@
 """What can go wrong, in the words that decide what happens next.
 
-A delivery fails in one of five classes; ``FailureClass`` is the only place they are listed:
+A delivery fails in one of six classes; ``FailureClass`` is the only place they are listed:
 
 - *unavailable*: the other system could not be asked or said "later"; spends no attempt.
 - *transient*: it answered this message with a failure that may pass; spends an attempt.
 - *rejected*: it said no to this message for good.
 - *poison*: we cannot read, map or decrypt the message.
 - *expired*: its ``ttl`` passed before delivery.
+- *conflict*: another message with the same id and other content came before.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class FailureClass(StrEnum):
     REJECTED = "rejected"
     POISON = "poison"
     EXPIRED = "expired"
+    CONFLICT = "conflict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +83,7 @@ class Poison(DeliveryError):
 
 class Expired(DeliveryError):
     failure = FailureClass.EXPIRED
+
+
+class Conflict(DeliveryError):
+    failure = FailureClass.CONFLICT

@@ -145,6 +145,15 @@ class Deliver(Part):
     """HTTP method; of no meaning to a websocket system."""
 
 
+class Duplicates(Part):
+    """How far back a message id is known, so that the same one again is not delivered again."""
+
+    within: Seconds = 24 * 3600.0
+    """How long an id is known at most."""
+    count: Annotated[int, Field(ge=0, le=1_000_000)] = 16_384
+    """How many ids of each partition are known at most, in steps of 512; 0 looks for no duplicates."""
+
+
 class Answer(Part):
     """The message of the other direction that answers; later than ``within`` is overdue."""
 
@@ -174,6 +183,8 @@ class Flow(Part):
     """The message of the other direction that answers."""
     on_dead_letter: Literal["hold", "continue"] = "hold"
     """Whether the followers of a dead letter wait for it."""
+    duplicates: Duplicates = Duplicates()
+    """When a message id that comes again is a duplicate."""
     when_kafka_is_away: Literal["refuse", "spool"] = "refuse"
     """Whether ingress refuses messages meanwhile (503) or keeps them on its disk."""
     transform: tuple[StepSpec, ...] = ()

@@ -42,6 +42,7 @@ class Headers:
     PLAN = "plan"
     PARKED = "parked"
     HOLD = "hold"
+    CONTROL = "control"
     # and of a copy in parked, after those of the event
     PARKED_KIND = "parked-kind"
     PARKED_AT = "parked-at"
@@ -50,6 +51,7 @@ class Headers:
     PARKED_KEY = "parked-key"
     PARKED_FAILURE = "parked-failure"
     PARKED_REASON = "parked-reason"
+    PARKED_REDELIVERY = "parked-redelivery"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,18 +15,25 @@ from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRa
 
 from linkspan.egress.instruments import Instruments
 from linkspan.egress.own.clients import KafkaClients
+from linkspan.egress.own.control import ControlTail, Inbox
+from linkspan.egress.own.copies import Copies
+from linkspan.egress.own.drainer import Drainer
 from linkspan.egress.own.membership import CommitRefused, Membership
 from linkspan.egress.own.parker import Parker
-from linkspan.egress.own.store import HOLD, POSITION, StateCodec, StateLost, StateStore, Writing
+from linkspan.egress.own.store import HOLD, IDS, POSITION, StateCodec, StateLost, StateStore, Writing
 from linkspan.egress.own.takeover import Overtaken, Taken, Takeover
+from linkspan.egress.partition.fact import DEAD, HELD
+from linkspan.egress.partition.ids import Ids
 from linkspan.egress.partition.memory import Memory
 from linkspan.egress.partition.position import Position
 from linkspan.egress.partition.retry import RetryPolicy
-from linkspan.egress.partition.state import DEAD, HELD, PartitionState, Record
+from linkspan.egress.partition.state import PartitionState, Record
 from linkspan.egress.partition.window import WindowLimits
 from linkspan.egress.pipeline import Pipeline
-from linkspan.egress.record.outcome import Event, OutcomeWriter
+from linkspan.egress.record.outcome import Event, OutcomeWriter, message_of
+from linkspan.egress.record.parked import copy_key
 from linkspan.egress.record.recorder import AppendFailed, Recorder
+from linkspan.kernel.spec import Duplicates
 from linkspan.kernel.topics import FlowTopics
 
 log = structlog.get_logger()
@@ -56,6 +64,8 @@ class FlowContext:
     limits: WindowLimits
     batch: int
     hold: bool
+    control: ControlTail
+    duplicates: Duplicates
 
 
 class PartitionOwner:
@@ -73,6 +83,7 @@ class PartitionOwner:
         self._recorder: Recorder | None = None
         self._store: StateStore | None = None
         self._parker: Parker | None = None
+        self._drainer: Drainer | None = None
         self._epoch = self._above = 0
         self._counted = 0
         self._failures = 0
@@ -106,30 +117,36 @@ class PartitionOwner:
         flow = self._flow
         store = StateStore(flow.clients, f"{flow.identity}.{self.partition}")
         recorder = Recorder(flow.clients, flow.topics.outcomes, self.partition, self._acked)
+        inbox = Inbox(flow.name, self.partition, self._commanded)
+        flow.control.add(inbox)
         try:
-            taken = await self._take_over(store, recorder)
+            taken = await self._take_over(store, recorder, inbox)
             self._consumer.seek(self._events, taken.start)  # before any checkpoint: what was fetched earlier is dropped
             parked = TopicPartition(flow.topics.parked, self.partition)
             self._recorder, self._store = recorder, store
             self._parker = parker = Parker(store, parked, taken.epoch, self._append)
+            copies = Copies(flow.clients, parked)
+            self._drainer = drainer = Drainer(self.state, copies, inbox, self.record, flow.pipeline.wake)
+            self._follow_up()
             async with asyncio.TaskGroup() as all_of_it:
                 all_of_it.create_task(recorder.run())
                 all_of_it.create_task(parker.run())
+                all_of_it.create_task(drainer.run())
                 all_of_it.create_task(self._checkpoints())
                 all_of_it.create_task(self._fetch())
         finally:
             self.stop_attempts()
             self._count(0)
-            self._recorder = self._store = self._parker = self.checkpointed = None
+            flow.control.remove(inbox)
+            self._recorder = self._store = self._parker = self._drainer = self.checkpointed = None
             recorder.discard()
             store.discard()
 
-    async def _take_over(self, store: StateStore, recorder: Recorder) -> Taken:
+    async def _take_over(self, store: StateStore, recorder: Recorder, inbox: Inbox) -> Taken:
         flow = self._flow
-        takeover = Takeover(flow.clients, flow.topics, self.partition, self._membership, flow.states, self._above)
-        taken = await takeover.run(store, recorder, flow.writer)
-        if taken.lost:
-            log.error("events were deleted by retention before delivery", **self._where, count=taken.lost)
+        ids = Ids(flow.duplicates.count, int(flow.duplicates.within * 1000))
+        takeover = Takeover(flow.clients, flow.topics, self.partition, self._membership, flow.states, ids, self._above)
+        taken = await takeover.run(store, recorder, flow.writer, flow.control, inbox)
         self._epoch = taken.epoch
         self.state = PartitionState(flow.retry, flow.limits, taken.memory, taken.end, hold=flow.hold)
         waiting = taken.end - taken.start
@@ -172,20 +189,24 @@ class PartitionOwner:
             return
         records = found.get(self._events)
         if records:
-            self.state.fetched([(record.offset, record.key, Event.of(record)) for record in records])
-            self._park_followers()
+            self.state.fetched([message_of(Event.of(record)) for record in records])
+            self._follow_up()
             self._count(self.state.unfinished)
             self._flow.pipeline.wake()
 
-    def _park_followers(self) -> None:
-        for effect in self.state.to_park():
+    def _follow_up(self) -> None:
+        for effect in self.state.effects():
             self.record(effect, None)
+
+    def _commanded(self) -> None:
+        if self._drainer is not None:
+            self._drainer.wake()
 
     def record(self, effect: Record, sent_at: int | None) -> None:
         """Of a state that is no longer ours: lost, as its read-back will find what was recorded."""
         if self._parker is None:
             return
-        self._flow.instruments.decided(effect, effect.message.record, self.partition)
+        self._flow.instruments.decided(effect, self.partition)
         if effect.kind in (DEAD, HELD):
             self._parker.add(effect, sent_at)
         else:
@@ -194,16 +215,18 @@ class PartitionOwner:
     def _append(self, effect: Record, sent_at: int | None, parked: int | None = None) -> None:
         if self._recorder is None:
             return
-        facts: Event = effect.message.record
+        facts: Event | None = effect.message.record
         value, headers = self._flow.writer.write(effect, facts, sent_at, self._epoch, parked)
-        self._recorder.append(facts.key, value, headers, (effect, parked))
+        self._recorder.append(effect.message.key, value, headers, (effect, parked))
 
     def _acked(self, appended: list[tuple[Record, int | None]], first: int) -> None:
-        instruments = self._flow.instruments
+        instruments, at = self._flow.instruments, time.time_ns() // 1_000_000
         for outcome_offset, (effect, parked) in enumerate(appended, first):
-            self.state.outcome_acked(effect, outcome_offset, -1 if parked is None else parked)
-            instruments.recorded(effect, effect.message.record.accepted_at)
-        self._park_followers()
+            self.state.outcome_acked(effect, outcome_offset, -1 if parked is None else parked, at)
+            instruments.recorded(effect)
+        self._follow_up()
+        if self._drainer is not None and (self.state.releases.busy or self._drainer.waits):
+            self._drainer.wake()
         instruments.batch(len(appended), self.partition)
         self._count(self.state.unfinished)
         self._room.set()
@@ -251,8 +274,15 @@ class PartitionOwner:
             self.checkpointed = position
 
     def _records_of(self, position: Position) -> list[Writing]:
-        state, codec = TopicPartition(self._flow.topics.state, self.partition), self._flow.states
-        holds: list[Writing] = [
-            (state, HOLD + key, codec.encode_hold(hold), []) for key, hold in self.state.changed_holds().items()
+        """All of it in one transaction, so that a copy is deleted exactly when its hold says that it is through."""
+        topics, codec, memory = self._flow.topics, self._flow.states, self.state.memory
+        state, parked = TopicPartition(topics.state, self.partition), TopicPartition(topics.parked, self.partition)
+        records: list[Writing] = [
+            (state, HOLD + key, codec.encode_hold(hold), []) for key, hold in memory.holds.changed().items()
         ]
-        return [*holds, (state, POSITION, codec.encode(position), [])]
+        records += [
+            (state, IDS + b"%d" % place, codec.encode_ids(serial, entries), [])
+            for place, serial, entries in memory.ids.changed()
+        ]
+        records += [(parked, copy_key(offset), None, []) for offset in memory.holds.resolved()]
+        return [*records, (state, POSITION, codec.encode(position), [])]

@@ -19,7 +19,7 @@ from linkspan.kernel.schemas import SchemaCatalog
 
 log = structlog.get_logger()
 
-POSITION, HOLD = b"position", b"hold/"
+POSITION, HOLD, IDS = b"position", b"hold/", b"ids/"
 #: A transaction, or the producer's start, that takes longer has failed, seconds.
 LIMIT = 12.0
 
@@ -33,10 +33,19 @@ class StateLost(LinkspanError):
 
 
 class StateCodec:
-    """The records of ``state``: ``position``, and ``hold/<entity key>`` for each held key."""
+    """The records of ``state``: ``position``, ``hold/<entity key>`` for each held key, ``ids/<n>`` for past ids."""
 
     def __init__(self, catalog: SchemaCatalog) -> None:
         self._codec, self._holds = RecordCodec(catalog, "Position"), RecordCodec(catalog, "Hold")
+        self._ids = RecordCodec(catalog, "Ids")
+
+    def encode_ids(self, serial: int, entries: bytes) -> bytes:
+        return self._ids.encode({"serial": serial, "entries": entries})
+
+    def decode_ids(self, value: bytes) -> tuple[int, bytes]:
+        """Serial number and packed entries; raises Poison."""
+        found = self._ids.decode(value)
+        return found["serial"], found["entries"]
 
     def encode_hold(self, hold: Hold | None) -> bytes | None:
         """None, a tombstone, for a key that is free again."""
@@ -61,6 +70,8 @@ class StateCodec:
                 "outcomes": position.outcomes,
                 "outcomesEpoch": position.outcomes_epoch,
                 "control": position.control,
+                "redriven": list(position.redriven),
+                "parked": position.parked,
             }
         )
 
@@ -75,6 +86,8 @@ class StateCodec:
             found["outcomes"],
             found["outcomesEpoch"],
             found["control"],
+            tuple(found["redriven"]),
+            found["parked"],
         )
 
 

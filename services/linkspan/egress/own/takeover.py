@@ -13,13 +13,18 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from linkspan.egress.own.clients import KafkaClients, stop_consumer
+from linkspan.egress.own.control import ControlTail, Inbox
 from linkspan.egress.own.membership import Membership
-from linkspan.egress.own.store import HOLD, POSITION, StateCodec, StateStore
-from linkspan.egress.partition.holds import Hold
+from linkspan.egress.own.reading import read_all
+from linkspan.egress.own.store import HOLD, IDS, POSITION, StateCodec, StateStore
+from linkspan.egress.partition.holds import Hold, Holds
+from linkspan.egress.partition.ids import Ids
 from linkspan.egress.partition.memory import Memory
 from linkspan.egress.partition.position import Position
-from linkspan.egress.record.outcome import OutcomeWriter, Said
+from linkspan.egress.record.outcome import OutcomeWriter, fact_of
+from linkspan.egress.record.parked import Copy, copy_key
 from linkspan.egress.record.recorder import Recorder
+from linkspan.kernel.commands import Command
 from linkspan.kernel.errors import LinkspanError
 from linkspan.kernel.topics import FlowTopics
 
@@ -37,18 +42,18 @@ class Overtaken(LinkspanError):
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a former owner left. ``start``: the first event to fetch; ``end``: the log's end now; ``lost``: events
-    between the position and the log's beginning, gone by retention."""
+    """What a former owner left. ``start``: the first event to fetch; ``end``: the log's end now; ``wanted``: where the
+    position was; what lies between that and ``start`` is gone by retention."""
 
     memory: Memory
     epoch: int
     start: int
     end: int
-    lost: int
+    wanted: int
 
 
 class Takeover:
-    """Of one partition. ``above``: the epoch must be higher than this one."""
+    """Of one partition. ``ids``: an empty window, to be filled; ``above``: the epoch must be higher than this one."""
 
     def __init__(
         self,
@@ -57,19 +62,25 @@ class Takeover:
         partition: int,
         membership: Membership,
         codec: StateCodec,
+        ids: Ids,
         above: int = 0,
     ) -> None:
         self._clients, self._membership, self._codec, self._above = clients, membership, codec, above
+        self._ids = ids
         self._partition = partition
         self._events = TopicPartition(topics.events, partition)
         self._outcomes = TopicPartition(topics.outcomes, partition)
         self._state = TopicPartition(topics.state, partition)
+        self._parked = TopicPartition(topics.parked, partition)
         self._position: Position | None = None
         self._holds: dict[bytes, Hold] = {}
+        self._slots: dict[bytes, tuple[int, bytes]] = {}
 
-    async def run(self, store: StateStore, recorder: Recorder, writer: OutcomeWriter) -> Taken:
-        """Starts ``store`` and ``recorder``, which are the caller's to discard. Raises CommitRefused, StateLost,
-        AppendFailed, Overtaken, KafkaError."""
+    async def run(
+        self, store: StateStore, recorder: Recorder, writer: OutcomeWriter, control: ControlTail, inbox: Inbox
+    ) -> Taken:
+        """Starts ``store`` and ``recorder``, which are the caller's to discard, and puts the commands that wait into
+        ``inbox``. Raises CommitRefused, StateLost, AppendFailed, Overtaken, KafkaError."""
         reader = self._clients.reader()
         try:
             await reader.start()
@@ -90,11 +101,26 @@ class Takeover:
             marked_at = await recorder.begin(*writer.owner(position.epoch))
             self._did(7, "epoch begun")
             memory = await self._fold(reader, position, marked_at + 1)
+            if orphans := memory.orphans():
+                await store.write([(self._parked, copy_key(offset), None, []) for offset in orphans])
             self._did(8, "outcomes folded")
+            await self._commands(reader, memory.control, control, inbox)
+            self._did(9, "commands read")
             end = (await reader.end_offsets([self._events]))[self._events]
         finally:
             await stop_consumer(reader)
-        return Taken(memory, position.epoch, start, end, start - wanted)
+        return Taken(memory, position.epoch, start, end, wanted)
+
+    async def _commands(self, reader: AIOKafkaConsumer, start: int, control: ControlTail, inbox: Inbox) -> None:
+        before: list[tuple[int, Command]] = []
+
+        def take(record: Any) -> None:
+            command = control.read(record.offset, record.value)
+            if command is not None:
+                before.append((record.offset, command))
+
+        end = await read_all(reader, control.partition, start, None, take)
+        inbox.begin(start, before, end)
 
     def _did(self, step: int, what: str) -> None:
         log.debug("takeover", topic=self._events.topic, partition=self._partition, step=step, done=what)
@@ -107,8 +133,10 @@ class Takeover:
                 self._position = self._codec.decode(record.value)
             elif record.key is not None and record.key.startswith(HOLD):
                 self._hold(record.key.removeprefix(HOLD), record.value)
+            elif record.key is not None and record.key.startswith(IDS) and record.value is not None:
+                self._slots[record.key] = self._codec.decode_ids(record.value)
 
-        return await _read(reader, self._state, start, None, fold)
+        return await read_all(reader, self._state, start, None, fold)
 
     def _hold(self, key: bytes, value: bytes | None) -> None:
         if value is None:
@@ -130,31 +158,27 @@ class Takeover:
         return replace(position, epoch=max(position.epoch, self._above) + 1, events=start)
 
     async def _fold(self, reader: AIOKafkaConsumer, position: Position, end: int) -> Memory:
-        memory = Memory(position, self._holds)
+        copies: dict[int, int] = {}
+
+        def see(record: Any) -> None:
+            copy = Copy(record)
+            if copy.gone:
+                copies.pop(copy.offset, None)
+            else:
+                copies[copy.offset] = copy.at
+
+        await read_all(reader, self._parked, position.parked, None, see)
+        self._ids.restore(self._slots.values())
+        memory = Memory(position, Holds(self._holds, position.redriven), self._ids, copies)
 
         def fold(record: Any) -> None:
-            said = Said.of(record)
-            if not said.plan:
-                memory.fold(record.offset, said.kind, said.offset, said.epoch, said.held)
+            fact = fact_of(record)
+            if not fact.plan:
+                memory.fold(record.offset, fact)
 
-        await _read(reader, self._outcomes, position.outcomes, end, fold)
+        await read_all(reader, self._outcomes, position.outcomes, end, fold)
         if memory.epoch > position.epoch:
             raise Overtaken(memory.epoch)
         if memory.stale:
             log.warning("outcomes of a former owner are void", topic=self._outcomes.topic, count=memory.stale)
         return memory
-
-
-async def _read(reader: AIOKafkaConsumer, partition: TopicPartition, start: int, end: int | None, fold: Any) -> int:
-    """Everything from ``start``, or the log's beginning, to ``end``, or its end now; returns that."""
-    reader.assign([partition])
-    first = (await reader.beginning_offsets([partition]))[partition]
-    if end is None:
-        end = (await reader.end_offsets([partition]))[partition]
-    reader.seek(partition, max(start, first))
-    while await reader.position(partition) < end:
-        found = await reader.getmany(partition, timeout_ms=1000, max_records=5000)
-        for record in found.get(partition, ()):
-            if record.offset < end:
-                fold(record)
-    return end

@@ -14,7 +14,8 @@ class Message:
     """A fetched and unfinished event. ``record``, ``prepared`` and ``doubt`` belong to others and are not looked at.
 
     ``charged``: attempts spent so far; ``asked``: failures in a row that spent none. ``redelivery``: the destination
-    may have seen it already.
+    may have seen it already. ``id``, ``digest``: 64 bits of each, None where the record names no id. ``released``: it
+    comes from ``parked``; ``alone``: it held no key, and so keeps no order now.
     """
 
     offset: int
@@ -26,11 +27,15 @@ class Message:
     tries: int = 0
     prepared: Any = None
     doubt: Any = None
+    id: int | None = None
+    digest: int = 0
+    released: bool = False
+    alone: bool = False
 
     @property
     def lane(self) -> bytes | int:
         """Messages without a key are lanes of their own."""
-        return self.offset if self.key is None else self.key
+        return self.offset if self.key is None or self.alone else self.key
 
 
 class Lanes:

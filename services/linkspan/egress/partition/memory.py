@@ -1,32 +1,46 @@
-"""What the outcomes of a partition say about the events at and above its position."""
+"""What the outcomes of a partition say about the events at and above its position, its held keys and its past ids."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from linkspan.egress.partition.epoch import OWNER, Epoch
-from linkspan.egress.partition.holds import Hold, Holds
+from linkspan.egress.partition.fact import ATTEMPT_FAILED, FINISHING, Fact
+from linkspan.egress.partition.holds import Holds
+from linkspan.egress.partition.ids import Ids
 from linkspan.egress.partition.position import Position
 from linkspan.egress.partition.ranges import Ranges
 
-#: Kinds after which a message needs nothing more from the log of events; a held one is released from ``parked``.
-FINISHING = frozenset(
-    {"delivered", "held", "dead_lettered", "expired", "filtered", "duplicate", "superseded", "discarded"}
-)
-ATTEMPT_FAILED = "attempt_failed"
+#: After these the destination has the message, or is not to have it: the same id again is a duplicate.
+_KNOWN = frozenset({"delivered", "filtered", "superseded"})
 
 
 class Memory:
-    """The fold of ``outcomes`` after a position. ``stale``: finishing outcomes that the epoch rule made void."""
+    """The fold of ``outcomes`` after a position. ``stale``: finishing outcomes that the epoch rule made void;
+    ``control``: all commands below it are carried out.
 
-    def __init__(self, position: Position | None = None, holds: Mapping[bytes, Hold] | None = None) -> None:
+    ``copies``: event offsets of the copies that stand in ``parked`` at and above the position's ``parked``, and where.
+    Those that no valid outcome names are ``orphans``, left by a former owner.
+    """
+
+    def __init__(
+        self,
+        position: Position | None = None,
+        holds: Holds | None = None,
+        ids: Ids | None = None,
+        copies: Mapping[int, int] | None = None,
+    ) -> None:
         position = position or Position()
-        self._events, self._control = position.events, position.control
+        self._copies = dict(copies or {})
+        self._parked = position.parked
+        self._events = position.events
         self._finished = Ranges(position.finished)
         self._charged = dict(position.charged)
         self._epoch = Epoch(position.outcomes_epoch)
         self._outcomes = position.outcomes
-        self.holds = Holds(holds)
+        self.control = position.control
+        self.holds = holds or Holds()
+        self.ids = ids or Ids()
         self.stale = 0
 
     @property
@@ -34,25 +48,33 @@ class Memory:
         """In force after all that was folded."""
         return self._epoch.in_force
 
-    def fold(
-        self, outcome_offset: int, kind: str, offset: int, epoch: int, held: tuple[bytes, int] | None = None
-    ) -> None:
-        """An outcome about the event ``offset`` that stands at ``outcome_offset`` and was written in ``epoch``.
-
-        ``held``: the key that it holds, and where in ``parked`` the copy stands.
-        """
+    def fold(self, outcome_offset: int, fact: Fact) -> None:
+        """An outcome that stands at ``outcome_offset``."""
         self._outcomes = max(self._outcomes, outcome_offset + 1)
-        if not self._epoch.valid(kind, epoch):
-            self.stale += kind in FINISHING
-        elif kind == OWNER or offset < self._events:
+        if not self._epoch.valid(fact.kind, fact.epoch):
+            self.stale += fact.kind in FINISHING
             return
-        elif kind in FINISHING:
-            self._finished.add(offset)
-            self._charged.pop(offset, None)
-            if held is not None:
-                self.holds.parked(held[0], offset, held[1])
-        elif kind == ATTEMPT_FAILED:
-            self._charged[offset] = self._charged.get(offset, 0) + 1
+        if fact.kind == OWNER:
+            return
+        self.control = max(self.control, fact.control + 1)
+        if fact.parked >= 0:
+            self._parked = max(self._parked, fact.parked + 1)
+            if self._copies.get(fact.offset) == fact.parked:
+                del self._copies[fact.offset]
+        self.holds.fold(fact)
+        if fact.id is not None and fact.kind in _KNOWN:
+            self.ids.add(fact.id, fact.digest, fact.at)
+        if fact.offset < self._events:
+            return
+        if fact.kind in FINISHING:
+            self._finished.add(fact.offset)
+            self._charged.pop(fact.offset, None)
+        elif fact.kind == ATTEMPT_FAILED:
+            self._charged[fact.offset] = self._charged.get(fact.offset, 0) + 1
+
+    def orphans(self) -> list[int]:
+        """Event offsets of copies that must be deleted before anything else is parked."""
+        return sorted(self._copies)
 
     def is_finished(self, offset: int) -> bool:
         return offset in self._finished
@@ -73,5 +95,7 @@ class Memory:
             tuple(self._charged.items()),
             self._outcomes,
             self.epoch,
-            self._control,
+            self.control,
+            tuple(sorted(self.holds.redriven)),
+            self._parked,
         )

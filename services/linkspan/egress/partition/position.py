@@ -20,3 +20,5 @@ class Position:
     outcomes: int = 0
     outcomes_epoch: int = 0
     control: int = 0
+    redriven: tuple[int, ...] = ()
+    parked: int = 0

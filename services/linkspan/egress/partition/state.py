@@ -7,31 +7,28 @@ shell: record an outcome, or nothing yet. It is finished, and its lane goes on, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from linkspan.egress.partition.answer import Superseded, Unanswered
-from linkspan.egress.partition.holds import Hold
+from linkspan.egress.partition.effect import Record
+from linkspan.egress.partition.fact import (
+    ATTEMPT_FAILED,
+    DEAD,
+    DISCARDED,
+    DUPLICATE,
+    FINISHING,
+    HELD,
+    OPENED,
+    REDRIVEN,
+)
 from linkspan.egress.partition.lanes import Lanes, Message
-from linkspan.egress.partition.memory import ATTEMPT_FAILED, FINISHING, Memory
+from linkspan.egress.partition.memory import Memory
 from linkspan.egress.partition.position import Position
+from linkspan.egress.partition.releases import Releases
 from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.egress.partition.window import Window, WindowLimits
-from linkspan.kernel.errors import DeliveryError, FailureClass
+from linkspan.kernel.errors import Conflict, DeliveryError, FailureClass
 
-DEAD, HELD = "dead_lettered", "held"
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """Append this outcome; when it is acked, say so with ``outcome_acked``.
-
-    ``dead_lettered`` and ``held``: copy the message to ``parked`` first. ``hold``: its key is held from then on.
-    """
-
-    message: Message
-    kind: str
-    error: DeliveryError | None = None
-    hold: bool = False
+__all__ = ["PartitionState", "Record"]
 
 
 class PartitionState:
@@ -49,34 +46,39 @@ class PartitionState:
         self._taken: dict[int, Message] = {}
         self._recording: set[int] = set()
         self._hold = hold
-        self._to_park: list[Record] = []
-        self._full = self._one_beyond = False
+        self._effects: list[Record] = []
+        self._ids: dict[int, Message] = {}
         self._marked_below = marked_below
         self._marks_left = limits.messages
+        self.releases = Releases(memory.holds, self._lanes)
+        for key in tuple(memory.holds.draining()):
+            self._open(key)
 
-    def fetched(self, records: Iterable[tuple[int, bytes | None, object]]) -> int:
-        """Takes (offset, key, record) in the log's order; returns how many were finished before and are skipped."""
+    def fetched(self, messages: Iterable[Message]) -> int:
+        """In the log's order; returns how many were finished before and are skipped."""
         skipped = 0
-        for offset, key, record in records:
-            if self._memory.is_finished(offset):
+        for message in messages:
+            if self._memory.is_finished(message.offset):
                 skipped += 1
                 continue
-            self._window.add(offset)
-            self._one_beyond = False
-            if key is not None and key in self._memory.holds:
-                self._park(Message(offset, key, record))
+            self._window.add(message.offset)
+            if message.key is not None and self.releases.parks(message.key):
+                self._park(message)
                 continue
-            charged = self._memory.charged(offset)
-            self._lanes.add(Message(offset, key, record, self._mark(offset), charged))
+            message.charged = self._memory.charged(message.offset)
+            message.redelivery = self._mark(message.offset)
+            self._lanes.add(message)
         return skipped
 
     def _park(self, message: Message) -> None:
+        if message.key is not None:
+            self.releases.parking(message.key)
         self._recording.add(message.offset)
-        self._to_park.append(Record(message, HELD, hold=True))
+        self._effects.append(Record(message, HELD, hold=True))
 
-    def to_park(self) -> list[Record]:
-        """Followers of held keys since the last call, in order; to be asked after ``fetched`` and ``outcome_acked``."""
-        found, self._to_park = self._to_park, []
+    def effects(self) -> list[Record]:
+        """What follows by itself since the last call, in order; to be asked after ``fetched`` and ``outcome_acked``."""
+        found, self._effects = self._effects, []
         return found
 
     def _mark(self, offset: int) -> bool:
@@ -86,13 +88,11 @@ class PartitionState:
         return True
 
     def wants_more(self) -> bool:
-        """Once full, the window asks again when half of it is free; or for one, to compare it with what failed."""
-        self._full = not (self._window.has_much_room() if self._full else self._window.has_room())
-        return not self._full or (self._one_beyond and len(self._window) < self._window.limits.messages)
+        return self._window.wants_more()
 
     def room(self) -> int:
         """Messages that one fetch may bring at most, so that the window holds what a successor marks."""
-        return 1 if self._full else max(1, self._window.limits.messages - len(self._window))
+        return self._window.room()
 
     def next_deliveries(self, budget: int, now: float) -> Iterator[Message]:
         """At most one message of each key, the oldest unfinished of it; each must be answered or put back."""
@@ -106,11 +106,26 @@ class PartitionState:
             del self._taken[message.offset]
             self._lanes.put_back(message)
 
+    def judged(self, message: Message, at: int) -> Record | None:
+        """None for a taken message that is to be delivered; what it is where its id is known, or under way (``at``:
+        milliseconds since 1970). A letter that is released alone goes out whatever its id is: somebody decided so."""
+        if message.id is None or message.alone:
+            return None
+        digest = self._memory.ids.known(message.id, at)
+        if digest is None:
+            first = self._ids.setdefault(message.id, message)
+            if first is message:
+                return None
+            digest = first.digest
+        if digest == message.digest:
+            return self._decide(message, DUPLICATE)
+        return self._decide(message, DEAD, Conflict("another message with this id and other content came before"))
+
     def answered(
         self, message: Message, error: DeliveryError | None, now: float, *, spared: bool = False
     ) -> Record | None:
-        """What the attempt came to; None where the message only waits for its next one. ``spared``: a failure that may
-        pass spends no attempt, as it is not known to be the message's."""
+        """What the attempt came to; None where the message only waits. ``spared``: a failure that may pass is not known
+        to be the message's, so it spends no attempt."""
         if self._taken.get(message.offset) is not message:
             return None
         if error is None:
@@ -121,7 +136,7 @@ class PartitionState:
                 return self._charge(message, error, now)
             case FailureClass.UNAVAILABLE | FailureClass.TRANSIENT:
                 message.asked += 1
-                self._one_beyond = True
+                self._window.one_beyond()
                 self._later(message, now + self._retry.delay(message.asked, error.retry_after))
                 return None
             case FailureClass.EXPIRED:
@@ -130,7 +145,8 @@ class PartitionState:
 
     def _decide(self, message: Message, kind: str, error: DeliveryError | None = None) -> Record:
         self._recording.add(self._taken.pop(message.offset).offset)
-        return Record(message, kind, error, hold=kind == DEAD and self._hold and message.key is not None)
+        holds = kind == DEAD and message.key is not None and not message.alone and not isinstance(error, Conflict)
+        return Record(message, kind, error, hold=holds and (self._hold or message.released))
 
     def _charge(self, message: Message, error: DeliveryError, now: float) -> Record:
         message.charged += 1
@@ -154,27 +170,87 @@ class PartitionState:
         del self._taken[message.offset]
         self._lanes.delay(message, at)
 
-    def outcome_acked(self, effect: Record, outcome_offset: int, parked: int = -1) -> None:
-        """It stands in the log at ``outcome_offset``, its copy in ``parked`` at that offset: only now is anything
-        different."""
+    def commanded(self, kind: str, message: Message, control: int) -> Record:
+        """Redrive or discard ``message``, a dead letter that ``letter`` confirmed."""
+        return Record(message, kind, hold=self._memory.holds.held_by(message.offset) is not None, control=control)
+
+    def is_recording(self, offset: int) -> bool:
+        """What becomes of this event is decided, and not acked yet."""
+        return offset in self._recording
+
+    def letter(self, offset: int, key: bytes | None, *, dead: bool) -> str | None:
+        """Why this copy in ``parked`` is no dead letter that waits for a decision; None where it is one."""
+        holds = self._memory.holds
+        holder = holds.held_by(offset)
+        if holder is not None:
+            return "it is being released already" if holds[holder].draining else None
+        if offset in holds.redriven:
+            return "it is being redriven already"
+        if holds.is_resolved(offset, key):
+            return "it is released already"
+        if not dead:
+            dead_offset = holds[key].dead if key is not None and key in holds else None
+            return f"it waits behind the dead letter {dead_offset}: redrive or discard that one"
+        return None
+
+    def carried_out(self, control: int) -> None:
+        """All commands below ``control``: their outcomes are acked, or they were refused."""
+        self._memory.control = max(self._memory.control, control)
+
+    @property
+    def control(self) -> int:
+        return self._memory.control
+
+    def outcome_acked(self, effect: Record, outcome_offset: int, parked: int = -1, at: int = 0) -> None:
+        """It stands in the log at ``outcome_offset``, its copy in ``parked`` at that offset; ``at``: milliseconds since
+        1970. Only now is anything different."""
         message, kind = effect.message, effect.kind
-        held = (message.key, parked) if effect.hold and message.key is not None else None
-        self._memory.fold(outcome_offset, kind, message.offset, self._memory.epoch, held)
+        self._memory.fold(outcome_offset, effect.fact(self._memory.epoch, parked, at))
+        if message.key is not None and effect.hold and kind in (REDRIVEN, DISCARDED, OPENED):
+            self._released_or_opened(kind, message)
         if kind not in FINISHING or message.offset not in self._recording:
             return
         self._recording.remove(message.offset)
-        self._window.finish(message.offset)
-        if kind == HELD:
+        if message.id is not None and self._ids.get(message.id) is message:
+            del self._ids[message.id]
+        if message.released:
+            self.releases.through(message)
+        else:
+            self._window.finish(message.offset)
+        self._go_on(effect)
+
+    def _released_or_opened(self, kind: str, message: Message) -> None:
+        if message.key is None:
             return
-        if effect.hold:
+        if kind == OPENED:
+            self.releases.end(message.key)
+        else:
+            self.releases.begin(message.key)
+            self._open(message.key)
+
+    def _open(self, key: bytes | None) -> None:
+        if key is not None and self.releases.opens(key):
+            self._effects.append(Record(Message(self._memory.holds[key].last, key, None), OPENED, hold=True))
+
+    def _go_on(self, effect: Record) -> None:
+        message = effect.message
+        if effect.kind == HELD:
+            if message.key is not None:
+                self.releases.parked(message.key)
+        elif effect.hold:
+            if message.key is not None:
+                self.releases.end(message.key)
             for follower in self._lanes.dissolve(message):
-                self._park(follower)
+                if not follower.released:
+                    self._park(follower)
         else:
             self._lanes.release(message)
+            self._open(message.key)
 
-    def changed_holds(self) -> dict[bytes, Hold | None]:
-        """Since the last call; belongs to the position of the same moment."""
-        return self._memory.holds.changed()
+    @property
+    def memory(self) -> Memory:
+        """To be read together with ``position``, in the same moment."""
+        return self._memory
 
     @property
     def held_keys(self) -> int:

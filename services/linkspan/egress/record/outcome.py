@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
 from linkspan.egress.partition.epoch import OWNER
+from linkspan.egress.partition.fact import Fact
+from linkspan.egress.partition.lanes import Message
 from linkspan.egress.partition.state import Record
 from linkspan.kernel.codec import OutcomeCodec
 from linkspan.kernel.message import now_micros
@@ -37,42 +40,67 @@ class Event(msgspec.Struct):
     @classmethod
     def of(cls, record: Any) -> Event:
         """From a ``ConsumerRecord``; nothing in it is trusted to be there."""
-        found = dict(record.headers)
+        return cls.made(record.offset, record.key, record.value, record.headers, record.timestamp)
+
+    @classmethod
+    def made(
+        cls,
+        offset: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]],
+        timestamp: int,
+    ) -> Event:
+        """``timestamp``: milliseconds since 1970."""
+        found = dict(headers)
         accepted = found.get(Headers.ACCEPTED_AT, b"")
         return cls(
-            record.offset,
-            record.value,
+            offset,
+            value,
             _text(found.get(Headers.MESSAGE_ID)),
             _text(found.get(Headers.CORRELATION_ID)),
             found.get(Headers.DIGEST),
-            int(accepted) if accepted.isdigit() else record.timestamp * 1000,
+            int(accepted) if accepted.isdigit() else timestamp * 1000,
             _text(found.get(Headers.TRACEPARENT)),
-            record.key,
-            record.headers,
+            key,
+            headers,
             _text(found.get(Headers.REFUSED)),
         )
 
 
-class Said(msgspec.Struct):
-    """What the headers of an outcome say to whoever folds it. ``offset``: of the event, -1 where none is meant.
-    ``held``: the key that it holds, and where in ``parked`` the copy stands."""
+def fact_of(record: Any) -> Fact:
+    """What the headers of an outcome say to whoever folds it."""
+    found = dict(record.headers)
+    message_id, digest = found.get(Headers.MESSAGE_ID), found.get(Headers.DIGEST)
+    return Fact(
+        found.get(Headers.KIND, b"").decode("ascii", "replace"),
+        _number(found.get(Headers.OFFSET), -1),
+        _number(found.get(Headers.EPOCH), 0),
+        record.key,
+        Headers.HOLD in found and record.key is not None,
+        _number(found.get(Headers.PARKED), -1),
+        _number(found.get(Headers.CONTROL), -1),
+        None if message_id is None else hash64(message_id),
+        0 if digest is None else int.from_bytes(digest[:8]),
+        record.timestamp,
+        Headers.PLAN in found,
+    )
 
-    kind: str
-    offset: int
-    epoch: int
-    plan: bool
-    held: tuple[bytes, int] | None
 
-    @classmethod
-    def of(cls, record: Any) -> Said:
-        found = dict(record.headers)
-        return cls(
-            found.get(Headers.KIND, b"").decode("ascii", "replace"),
-            _number(found.get(Headers.OFFSET), -1),
-            _number(found.get(Headers.EPOCH), 0),
-            Headers.PLAN in found,
-            (record.key, _number(found.get(Headers.PARKED), 0)) if Headers.HOLD in found and record.key else None,
-        )
+def message_of(event: Event) -> Message:
+    """As the partition's state takes it."""
+    message_id, digest = event.message_id, event.digest
+    return Message(
+        event.offset,
+        event.key,
+        event,
+        id=None if message_id is None else hash64(message_id.encode()),
+        digest=0 if digest is None else int.from_bytes(digest[:8]),
+    )
+
+
+def hash64(message_id: bytes) -> int:
+    return int.from_bytes(blake2b(message_id, digest_size=8).digest())
 
 
 def _number(value: bytes | None, otherwise: int) -> int:
@@ -97,48 +125,53 @@ class OutcomeWriter:
         return value, [(Headers.KIND, OWNER.encode()), (Headers.EPOCH, b"%d" % epoch)]
 
     def write(
-        self, effect: Record, facts: Event, sent_at: int | None, epoch: int, parked: int | None = None
+        self, effect: Record, facts: Event | None, sent_at: int | None, epoch: int, parked: int | None = None
     ) -> tuple[bytes, RecordHeaders]:
         """The record's value and headers; ``sent_at`` is when the deciding attempt began, microseconds, ``parked``
-        where the copy stands."""
+        where the copy stands. ``facts`` are None where it is about a key alone."""
         message, error = effect.message, effect.error
         offset = message.offset
         value = self._encode(
             {
                 "kind": effect.kind,
                 "offset": offset,
-                "messageId": facts.message_id,
-                "correlationId": facts.correlation_id,
-                "key": _text(facts.key),
+                "messageId": facts.message_id if facts else None,
+                "correlationId": facts.correlation_id if facts else None,
+                "key": _text(message.key),
                 "at": now_micros(),
                 "epoch": epoch,
                 "attempt": message.charged,
                 "failure": error.failure.value if error else None,
                 "reason": error.reason[:_REASON] if error else None,
                 "destination": self._destination,
-                "acceptedAt": facts.accepted_at,
+                "acceptedAt": facts.accepted_at if facts else None,
                 "sentAt": sent_at,
                 "transform": self._transform,
+                "command": None if effect.control < 0 else effect.control,
                 "plan": None,
             }
         )
         return value, _headers(effect, facts, epoch, parked)
 
 
-def _headers(effect: Record, facts: Event, epoch: int, parked: int | None) -> RecordHeaders:
+def _headers(effect: Record, facts: Event | None, epoch: int, parked: int | None) -> RecordHeaders:
     headers: RecordHeaders = [
         (Headers.KIND, effect.kind.encode()),
         (Headers.OFFSET, b"%d" % effect.message.offset),
         (Headers.EPOCH, b"%d" % epoch),
     ]
-    if facts.message_id:
-        headers.append((Headers.MESSAGE_ID, facts.message_id.encode()))
-    if facts.correlation_id:
-        headers.append((Headers.CORRELATION_ID, facts.correlation_id.encode()))
     if parked is not None:
         headers.append((Headers.PARKED, b"%d" % parked))
     if effect.hold:
         headers.append((Headers.HOLD, b"1"))
+    if effect.control >= 0:
+        headers.append((Headers.CONTROL, b"%d" % effect.control))
+    if facts is None:
+        return headers
+    if facts.message_id:
+        headers.append((Headers.MESSAGE_ID, facts.message_id.encode()))
+    if facts.correlation_id:
+        headers.append((Headers.CORRELATION_ID, facts.correlation_id.encode()))
     if facts.digest:
         headers.append((Headers.DIGEST, facts.digest))
     return headers

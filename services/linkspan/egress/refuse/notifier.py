@@ -17,7 +17,7 @@ from linkspan.egress.deliver.adapter import Adapter, Delivery
 from linkspan.egress.own.clients import KafkaClients, stop_consumer
 from linkspan.egress.partition.epoch import Epoch
 from linkspan.egress.partition.retry import RetryPolicy
-from linkspan.egress.record.outcome import Event, Said
+from linkspan.egress.record.outcome import Event, fact_of
 from linkspan.egress.refuse.notice import refusal
 from linkspan.kernel.codec import Decoder, OutcomeCodec
 from linkspan.kernel.errors import DeliveryError, FailureClass, Poison
@@ -85,7 +85,7 @@ class RefusalNotifier:
                     await consumer.commit(offsets)
 
     async def _tell(self, record: Any) -> None:
-        said = Said.of(record)
+        said = fact_of(record)
         valid_now = self._epochs[record.partition].valid(said.kind, said.epoch)
         if said.kind != "dead_lettered" or said.plan or not valid_now:
             return

@@ -1,0 +1,121 @@
+"""Finding copies in ``parked``: by event offset, or all of a key in the order of their events."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from itertools import takewhile
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from linkspan.egress.own.clients import KafkaClients, stop_consumer
+from linkspan.egress.own.reading import read_all
+from linkspan.egress.partition.releases import Wanted
+from linkspan.egress.record.parked import Copy
+
+#: Copies that stand no further apart are read in one go.
+_NEAR = 500
+#: One reading ends after so many bytes.
+_BYTES = 8 * 1024 * 1024
+_FETCH_MS = 1_000
+
+
+class Copies:
+    """Of one partition. Where the copies of draining keys stand is kept as long as they drain."""
+
+    def __init__(self, clients: KafkaClients, parked: TopicPartition) -> None:
+        self._clients, self._parked = clients, parked
+        self._reader: AIOKafkaConsumer | None = None
+        self._places: dict[bytes, deque[tuple[int, int]]] = {}
+        self._read_to = 0
+
+    async def find(self, offsets: Iterable[int], start: int = 0) -> dict[int, Copy]:
+        """The copies of these events, as far as there are any. Raises KafkaError."""
+        wanted, found = set(offsets), dict[int, Copy]()
+
+        def take(record: Any) -> None:
+            copy = Copy(record)
+            if copy.offset in wanted:
+                found[copy.offset] = copy
+
+        await read_all(await self._running(), self._parked, start, None, take)
+        return {offset: copy for offset, copy in found.items() if not copy.gone}
+
+    async def next(self, wanted: list[Wanted]) -> dict[bytes, list[Copy]]:
+        """The next copies of each key, in the order of their events, none left out. Raises KafkaError."""
+        await self._locate(wanted)
+        chosen: dict[bytes, list[tuple[int, int]]] = {}
+        for one in wanted:
+            places = self._places[one.key]
+            while places and places[0][0] <= one.after:
+                places.popleft()
+            there = takewhile(lambda place, last=one.last: place[0] <= last, places)  # type: ignore[misc]
+            chosen[one.key] = [place for place, _ in zip(there, range(one.count), strict=False)]
+        read = await self._read(sorted(at for places in chosen.values() for _, at in places))
+        return {
+            key: [read[at] for _, at in takewhile(lambda place: place[1] in read, places)]
+            for key, places in chosen.items()
+        }
+
+    async def _locate(self, wanted: list[Wanted]) -> None:
+        """Reads where copies stand, from the lowest place at which one can be that is not known yet."""
+        for key in self._places.keys() - {one.key for one in wanted}:
+            del self._places[key]
+        new = {one.key: one for one in wanted if one.key not in self._places}
+        behind = [one for one in wanted if one.key not in new and not self._knows(one)]
+        if not new and not behind:
+            return
+        start = min([one.start for one in new.values()] + [self._read_to] * bool(behind))
+        found: dict[bytes, dict[int, int]] = {one.key: dict(self._places.get(one.key, ())) for one in wanted}
+
+        def take(record: Any) -> None:
+            copy = Copy(record)
+            if copy.gone:
+                return
+            places = found.get(copy.key) if copy.key is not None else None
+            if places is not None:
+                places[copy.offset] = copy.at
+
+        end = await read_all(await self._running(), self._parked, start, None, take)
+        self._read_to = end
+        self._places = {key: deque(sorted(places.items())) for key, places in found.items()}
+
+    def _knows(self, one: Wanted) -> bool:
+        places = self._places[one.key]
+        return bool(places) and places[-1][0] >= one.last
+
+    async def _read(self, places: list[int]) -> dict[int, Copy]:
+        reader, wanted, found, size = await self._running(), set(places), dict[int, Copy](), 0
+        reader.assign([self._parked])
+        at = -_NEAR - 1
+        for place in places:
+            if place < at:
+                continue
+            if place - at > _NEAR or at < 0:
+                reader.seek(self._parked, place)
+            while (at := await reader.position(self._parked)) <= place and size < _BYTES:
+                records = await reader.getmany(self._parked, timeout_ms=_FETCH_MS, max_records=_NEAR)
+                for record in records.get(self._parked, ()):
+                    if record.offset in wanted and record.value is not None:
+                        found[record.offset] = Copy(record)
+                        size += len(record.value)
+        return found
+
+    async def _running(self) -> AIOKafkaConsumer:
+        if self._reader is None:
+            reader = self._clients.reader()
+            try:
+                await reader.start()
+            except BaseException:
+                await stop_consumer(reader)
+                raise
+            self._reader = reader
+        return self._reader
+
+    async def close(self) -> None:
+        """Forgets what it knows, and its connection."""
+        reader, self._reader = self._reader, None
+        self._places.clear()
+        if reader is not None:
+            await stop_consumer(reader)

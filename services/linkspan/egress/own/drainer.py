@@ -1,0 +1,124 @@
+"""Carries out redrives and discards, and hands what waited in ``parked`` back to its lanes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from linkspan.egress.own.control import Inbox
+from linkspan.egress.own.copies import Copies
+from linkspan.egress.partition.fact import DISCARDED, REDRIVEN
+from linkspan.egress.partition.state import PartitionState, Record
+from linkspan.egress.record.parked import Copy
+from linkspan.kernel.commands import DISCARD, REDRIVE, Command
+
+log = structlog.get_logger()
+
+_EFFECTS = {REDRIVE: REDRIVEN, DISCARD: DISCARDED}
+#: Commands that are looked up in one reading.
+_MOST = 200
+#: Copies that an outcome names and ``parked`` does not hold are looked for again after so many seconds.
+_AGAIN = 5.0
+
+
+class Drainer:
+    """Of one partition. ``record`` appends an outcome; ``queued`` is called when lanes got messages. ``waits``: for
+    acks of outcomes, of which ``wake`` is to tell."""
+
+    def __init__(
+        self,
+        state: PartitionState,
+        copies: Copies,
+        inbox: Inbox,
+        record: Callable[[Record, int | None], None],
+        queued: Callable[[], None],
+    ) -> None:
+        self._state, self._copies, self._inbox = state, copies, inbox
+        self._record, self._queued = record, queued
+        self._some = asyncio.Event()
+        self._some.set()
+        self.waits = False
+
+    def wake(self) -> None:
+        """Commands came, or outcomes were acked."""
+        self._some.set()
+
+    async def run(self) -> None:
+        """Raises KafkaError."""
+        try:
+            while True:
+                await self._some.wait()
+                self._some.clear()
+                while await self._commands() or await self._hand_over():
+                    pass
+                if not self._state.releases.busy:
+                    await self._copies.close()
+        finally:
+            await self._copies.close()
+
+    async def _commands(self) -> bool:
+        """In their order, and the next ones only when the outcomes of these are acked."""
+        taken = [self._inbox.waiting[place] for place in range(min(_MOST, len(self._inbox.waiting)))]
+        if not taken:
+            return False
+        copies = await self._copies.find(command.offset for _, command in taken)
+        decided: set[int] = set()
+        last = -1
+        for control, command in taken:
+            while self._state.is_recording(command.offset):  # noqa: ASYNC110 - rare, and over in milliseconds
+                await asyncio.sleep(0.01)
+            effect = self._effect(control, command, copies.get(command.offset), decided)
+            if effect is not None:
+                decided.add(command.offset)
+                last = control
+                self._record(effect, None)
+        self.waits = True
+        while self._state.control <= last:
+            await self._some.wait()
+            self._some.clear()
+        self.waits = False
+        self._state.carried_out(taken[-1][0] + 1)
+        for _ in taken:
+            self._inbox.waiting.popleft()
+        return True
+
+    def _effect(self, control: int, command: Command, copy: Copy | None, decided: set[int]) -> Record | None:
+        kind = _EFFECTS.get(command.kind)
+        if kind is None:
+            return None
+        if copy is None:
+            refused: str | None = "there is no dead letter of this event"
+        elif command.offset in decided:
+            refused = "another command names it already"
+        else:
+            refused = self._state.letter(copy.offset, copy.key, dead=copy.dead)
+        told = {"flow": command.flow, "partition": command.partition, "offset": command.offset, "by": command.by}
+        if refused is not None or copy is None:
+            log.warning("command refused", command=command.kind, control=control, reason=refused, **told)
+            return None
+        log.info("command", command=command.kind, control=control, reason=command.reason, **told)
+        return self._state.commanded(kind, copy.message(), control)
+
+    async def _hand_over(self) -> bool:
+        """Whether anything was."""
+        wanted, alone = self._state.releases.wanted(), self._state.releases.wanted_alone()
+        some = False
+        if wanted:
+            found = await self._copies.next(wanted)
+            for one in wanted:
+                self._state.releases.queue(one, [copy.message() for copy in found[one.key]])
+                some |= bool(found[one.key])
+        if alone:
+            letters = await self._copies.find(alone)
+            for copy in letters.values():
+                self._state.releases.queue_alone(copy.message())
+            some |= bool(letters)
+        if some:
+            self._queued()
+        elif wanted or alone:
+            log.error("copies of parked messages are missing", keys=[one.key for one in wanted], offsets=alone[:10])
+            await asyncio.sleep(_AGAIN)
+            self._some.set()
+        return some

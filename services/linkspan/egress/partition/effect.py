@@ -1,0 +1,40 @@
+"""What the state of a partition wants to be recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from linkspan.egress.partition.fact import Fact
+from linkspan.egress.partition.lanes import Message
+from linkspan.kernel.errors import DeliveryError
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Append this outcome; when it is acked, say so with ``outcome_acked``.
+
+    ``dead_lettered`` and ``held``: copy the message to ``parked`` first. ``hold``: it begins, extends, releases or ends
+    the hold of its key. ``control``: the command that it carries out, -1 where none.
+    """
+
+    message: Message
+    kind: str
+    error: DeliveryError | None = None
+    hold: bool = False
+    control: int = -1
+
+    def fact(self, epoch: int, parked: int = -1, at: int = 0) -> Fact:
+        """As it will stand in the log."""
+        message = self.message
+        return Fact(
+            self.kind,
+            message.offset,
+            epoch,
+            message.key,
+            self.hold,
+            parked,
+            self.control,
+            message.id,
+            message.digest,
+            at,
+        )
