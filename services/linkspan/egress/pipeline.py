@@ -133,7 +133,8 @@ class Pipeline:
         attempt = _Attempt(self, owned, message, ticket, span)
         self._limits.begin()
         owned.attempts += 1
-        self.adapter.submit(self.preparation.compose(message, prepared, attempt.traced.traceparent), attempt.answered)
+        delivery = self.preparation.compose(message, prepared, attempt.traced.traceparent, attempt.may_go)
+        self.adapter.submit(delivery, attempt.answered)
 
     def answered(self, attempt: _Attempt, error: DeliveryError | None) -> None:
         now = asyncio.get_running_loop().time()
@@ -233,6 +234,9 @@ class _Attempt:
     def __init__(self, pipeline: Pipeline, owned: Owned, message: Message, ticket: Ticket, traced: Traced) -> None:
         self.pipeline, self.owned, self.message, self.ticket, self.traced = pipeline, owned, message, ticket, traced
         self.sent_at = time.time_ns() // 1000
+
+    def may_go(self) -> bool:
+        return self.owned.may_attempt(asyncio.get_running_loop().time())
 
     def answered(self, _delivery: Delivery, error: DeliveryError | None) -> None:
         self.pipeline.answered(self, error)

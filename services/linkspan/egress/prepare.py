@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
 from opentelemetry.trace import SpanKind
 
-from linkspan.egress.deliver.adapter import Delivery
+from linkspan.egress.deliver.adapter import Delivery, always
 from linkspan.egress.partition.lanes import Message
 from linkspan.egress.record.outcome import Event
 from linkspan.egress.transform.transform import Transform
@@ -100,7 +101,9 @@ class Preparation:
         )
 
     @staticmethod
-    def compose(message: Message, prepared: Prepared, traceparent: str) -> Delivery:
+    def compose(
+        message: Message, prepared: Prepared, traceparent: str, may_go: Callable[[], bool] = always
+    ) -> Delivery:
         """The attempt ``message.tries``; the outgoing ``retryCount`` is the attempts charged before it."""
         header = prepared.header
         body = {
@@ -118,6 +121,7 @@ class Preparation:
             message.tries,
             prepared.values,
             _encode(body),
+            may_go,
         )
 
 

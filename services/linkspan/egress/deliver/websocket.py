@@ -15,7 +15,7 @@ from websockets.typing import Subprotocol
 from linkspan.egress.deliver.adapter import Answered, Delivery
 from linkspan.egress.deliver.frames import answer_error, read_answer, submit_frame
 from linkspan.egress.deliver.pending import Pending, Sent
-from linkspan.egress.partition.answer import Unanswered
+from linkspan.egress.partition.answer import Unanswered, Withheld
 from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.kernel.errors import Unavailable
 from linkspan.kernel.http.credentials import api_key_headers
@@ -43,7 +43,7 @@ class WebSocketAdapter:
         self._url = system.url.rstrip("/") + deliver.path
         self._limit = system.concurrency
         self._pending = Pending()
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[Sent] = deque()
         self._queued = asyncio.Event()
         self._connection: ClientConnection | None = None
         self._heard = 0.0
@@ -70,7 +70,7 @@ class WebSocketAdapter:
 
     def _send(self, sent: Sent | None) -> None:
         if sent is not None:
-            self._queue.append(submit_frame(sent.delivery))
+            self._queue.append(sent)
             self._queued.set()
 
     async def close(self) -> None:
@@ -136,7 +136,20 @@ class WebSocketAdapter:
                 await self._queued.wait()
                 self._queued.clear()
                 while self._queue:
-                    await connection.send(self._queue.popleft(), text=True)
+                    if self._goes(sent := self._queue.popleft()):
+                        await connection.send(submit_frame(sent.delivery), text=True)
+
+    def _goes(self, sent: Sent) -> bool:
+        """It may have waited for a connection that takes nothing: then it is overdue, or not ours any more."""
+        if not self._pending.holds(sent):
+            return False
+        if not sent.delivery.may_go():
+            self._pending.take(sent.delivery.message_id)
+            self._send(self._pending.follower(sent.delivery.message_id))
+            sent.answered(sent.delivery, Withheld("not sent: the partition may belong to another replica by now"))
+            return False
+        sent.written = True
+        return True
 
     def _answer(self, frame: bytes | str) -> None:
         self._heard = asyncio.get_running_loop().time()
@@ -153,8 +166,8 @@ class WebSocketAdapter:
 
     def _lost(self, reason: str) -> None:
         self._queue.clear()
-        for sent, was_sent in self._pending.clear():
-            sent.answered(sent.delivery, Unanswered(reason) if was_sent else Unavailable(reason))
+        for sent in self._pending.clear():
+            sent.answered(sent.delivery, Unanswered(reason) if sent.written else Unavailable(reason))
 
     async def _sweep(self) -> None:
         """Answers what is overdue. A connection that said nothing all that time is given up."""
@@ -165,7 +178,8 @@ class WebSocketAdapter:
             for sent in self._pending.overdue(loop.time()):
                 silent = silent or self._heard < sent.at
                 self._send(self._pending.follower(sent.delivery.message_id))
-                sent.answered(sent.delivery, Unanswered("no answer in time"))
+                late = Unanswered("no answer in time") if sent.written else Unavailable("it could not be sent in time")
+                sent.answered(sent.delivery, late)
             if silent and self._connection is not None:
                 self._connection.transport.abort()
                 self._connection = None
