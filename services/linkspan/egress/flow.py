@@ -29,7 +29,7 @@ from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.codec import Decoder, OutcomeCodec
 from linkspan.kernel.commands import CommandCodec
 from linkspan.kernel.json_form import JsonForm
-from linkspan.kernel.resilience.limits import Limits
+from linkspan.kernel.resilience.limits import Limits, limits_of
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Deliver, Integration, System
 from linkspan.kernel.telemetry.traces import Tracing
@@ -41,11 +41,6 @@ _ADAPTERS: dict[str, Callable[[System, Deliver], Adapter]] = {"rest": RestAdapte
 
 #: The longest that an attempt may last, seconds, whatever the session.
 _LONGEST_ATTEMPT = 10.0
-
-
-def limits_of(integration: Integration) -> dict[str, Limits]:
-    """Of each system."""
-    return {name: Limits.of(name, system) for name, system in integration.systems.items()}
 
 
 class FlowService:
@@ -74,8 +69,8 @@ class FlowService:
         destination = integration.systems[flow.to]
         bounded = _bounded(flow.to, destination, clients.timing.attempt)
         self.adapter = _ADAPTERS[destination.kind](bounded, flow.deliver)
-        limits = limits_of(integration) if limits is None else limits
-        self._transform = transform = Transform(integration, name, catalog, blobs)
+        self._limits = limits = limits_of(integration) if limits is None else limits
+        self._transform = transform = Transform(integration, name, catalog, blobs, limits)
         instruments = Instruments(name, flow.to, tracing)
         retry = _policy(destination)
         self.pipeline = Pipeline(
@@ -133,6 +128,7 @@ class FlowService:
                 JsonForm(newest.definition, ""),
                 self._codec,
                 _policy(integration.systems[flow.from_]),
+                self._limits[flow.from_],
                 self._tracing,
             )
         )

@@ -14,7 +14,7 @@ import structlog
 import typer
 from starlette.applications import Starlette
 
-from linkspan.egress.flow import FlowService, limits_of
+from linkspan.egress.flow import FlowService
 from linkspan.egress.health import destination_check, queue_check
 from linkspan.egress.own.clients import KafkaClients, discarded
 from linkspan.egress.own.quiet import quieten_kafka_clients
@@ -24,6 +24,7 @@ from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.config import read_settings
 from linkspan.kernel.errors import UserMistake
 from linkspan.kernel.lifecycle import add_operations, bind, http_server, stop_event
+from linkspan.kernel.resilience.limits import limits_of
 from linkspan.kernel.spec import Integration
 from linkspan.kernel.spec_file import catalog_for, check_production, load_integration
 from linkspan.kernel.telemetry.logs import configure_logs

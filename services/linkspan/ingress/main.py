@@ -39,6 +39,7 @@ from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.codec import OutcomeCodec
 from linkspan.kernel.config import read_settings
 from linkspan.kernel.lifecycle import bind, http_server, stop_event
+from linkspan.kernel.resilience.limits import Limits
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Integration
 from linkspan.kernel.spec_file import catalog_for, check_production, load_integration
@@ -98,7 +99,7 @@ class Ingress:
             return WebSocketSource(name, system, pipeline, self.tracing, limit, kafka)
         cursor = Cursor(settings.kafka_client(), sources_topic(integration.integration), name)
         by_type = {flow.spec.type: flow for flow in flows if flow.spec.from_ == name}
-        feed = Feed(system, system.poll, limit)
+        feed = Feed(system, system.poll, limit, Limits.of(name, system))
         items = Items(name, system.poll, pipeline, by_type, self.tracing)
         return Poller(name, system.poll, feed, cursor, items, kafka)
 

@@ -10,7 +10,7 @@ import pytest
 from tests.integration.egress.bridge import lines_by_key, order_id
 from tests.integration.egress.conftest import MakeBridge, queue_system, rest_system
 from tests.integration.egress.destinations import Got, QueueDestination, Reply, RestDestination, until
-from tests.integration.egress.traffic import traffic
+from tests.integration.egress.traffic import most_in_a_second, traffic
 
 from linkspan.egress.deliver.breaker import Mode
 
@@ -148,3 +148,22 @@ async def test_retry_after_is_kept_and_a_rate_limit_that_was_met_is_told_and_cou
         assert closed
         assert process.lines("breaker closed: delivery goes on, from one at a time")
     assert {one["attempt"] for one in await made.outcomes()} == {0}
+
+
+async def test_a_rate_is_kept_by_all_deliveries_and_told(bridge: MakeBridge, rest: RestDestination) -> None:
+    times: list[float] = []
+
+    def reply(_got: Got) -> Reply:
+        times.append(asyncio.get_running_loop().time())
+        return 201
+
+    rest.reply = reply
+    made = await bridge(rest_system(rest, throttle={"rate": "20/s"}))
+    await made.append(*ORDERS[:80])
+    async with made.egress() as process:
+        await made.wait_outcomes(80, seconds=60)
+        await process.stop()
+        told = process.lines("rate limit")
+    assert most_in_a_second(times) <= 20 + 2 + 3, "the rate, a burst of a tenth, and what a busy machine bunches"
+    assert (told[0]["limit"], told[0]["rate"], told[0]["system"]) == ("applied", 20.0, "store")
+    assert len(told) <= 3

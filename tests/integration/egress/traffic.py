@@ -45,3 +45,8 @@ async def traffic(made: Bridge, keys: int = 6, every: float = 0.03) -> AsyncIter
     finally:
         task.cancel()
         await asyncio.wait({task})
+
+
+def most_in_a_second(times: list[float]) -> int:
+    """The most of these times that lie within one second."""
+    return max((sum(1 for at in times if start <= at < start + 1) for start in times), default=0)

@@ -11,7 +11,7 @@ import structlog
 
 from linkspan.kernel.errors import DeliveryError, RateLimited
 from linkspan.kernel.resilience.throttle import Throttle
-from linkspan.kernel.spec import System
+from linkspan.kernel.spec import Integration, System
 from linkspan.kernel.telemetry.metrics import RATE_LIMITS
 
 log = structlog.get_logger()
@@ -110,3 +110,8 @@ class Limits:
         self._listeners.rotate(-1)
         for wake in tuple(self._listeners):
             wake()
+
+
+def limits_of(integration: Integration) -> dict[str, Limits]:
+    """Of each system, for one process."""
+    return {name: Limits.of(name, system) for name, system in integration.systems.items()}
