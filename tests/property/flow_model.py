@@ -8,7 +8,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from linkspan.egress.deliver.breaker import Breaker, Mode, Ticket
 from linkspan.egress.partition.answer import Unanswered
@@ -21,7 +21,7 @@ from linkspan.kernel.errors import DeliveryError, Transient, Unavailable
 
 ATTEMPTS = 3
 TIMEOUT = 10.0
-LIMITS = WindowLimits(messages=40, span=200)
+LIMITS = WindowLimits(messages=40)
 #: How a destination fails: after how many seconds (None: its usual time), and with what.
 FAILURES: dict[str, tuple[float | None, Callable[[], DeliveryError]]] = {
     "refused": (0.001, lambda: Unavailable("no connection")),
@@ -47,12 +47,13 @@ class World:
     seed: int = 0
     full: int = 8
     latest: float = 1.0
+    span: int = 200
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
         self.retry = RetryPolicy(ATTEMPTS, 2.0, 60.0, random.Random(self.seed))
         self.breaker = Breaker(self.retry, self.full)
-        self.state = PartitionState(self.retry, LIMITS, Memory(), 0, hold=False)
+        self.state = PartitionState(self.retry, replace(LIMITS, span=self.span), Memory(), 0, hold=False)
         self.now, self.order = 0.0, itertools.count()
         self.queue: list[tuple[float, int, Callable[[], None]]] = []
         self.ends: dict[int, tuple[str, float]] = {}

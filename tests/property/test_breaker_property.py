@@ -10,6 +10,7 @@ from linkspan.egress.deliver.breaker import PROBES
 
 KEYS = st.sampled_from([b"a", b"b", b"c", b"d", b"e", b"f", None])
 HOW = st.sampled_from(sorted(FAILURES))
+CHARGED = st.sampled_from(["silent", "cut", "500"])
 SPACING = st.sampled_from([0.01, 0.3, 1.0, 4.0])
 DAY = 24 * 3600.0
 many = settings(max_examples=200, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
@@ -55,7 +56,7 @@ def test_several_outages_charge_a_message_less_often_than_there_were(
 
 
 @fewer
-@given(bad=st.integers(0, 30), how=HOW, others=st.sampled_from([0.2, 1.0, 4.0]), seed=st.integers(0, 2**16))
+@given(bad=st.integers(0, 30), how=CHARGED, others=st.sampled_from([0.2, 1.0, 4.0]), seed=st.integers(0, 2**16))
 def test_a_message_that_alone_fails_is_dead_after_its_attempts_and_every_other_is_delivered(
     bad: int, how: str, others: float, seed: int
 ) -> None:
@@ -70,9 +71,21 @@ def test_a_message_that_alone_fails_is_dead_after_its_attempts_and_every_other_i
 
 
 @fewer
+@given(bad=st.integers(0, 30), how=st.sampled_from(["refused", "503"]), seed=st.integers(0, 2**16))
+def test_later_said_to_one_message_alone_is_never_charged_and_stops_no_other(bad: int, how: str, seed: int) -> None:
+    keys: list[bytes | None] = [b"%d" % (number % 12) for number in range(600)]
+    keys[bad] = b"bad"
+    world = World(keys, 0.5, bad={bad: how}, seed=seed, span=10_000).run(600)
+    assert world.charged == {}
+    assert world.kinds() == {"delivered": 599}
+    assert sum(1 for _, offset in world.tries if offset == bad) < 40
+    assert max(at - offset * 0.5 for offset, (_, at) in world.ends.items()) < 4 * TIMEOUT
+
+
+@fewer
 @given(
     bad=st.integers(0, 30),
-    how=HOW,
+    how=CHARGED,
     start=st.floats(0, 60),
     lasts=st.floats(0.1, 3600),
     outage=HOW,

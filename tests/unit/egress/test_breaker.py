@@ -9,7 +9,7 @@ import pytest
 from linkspan.egress.deliver.breaker import PROBES, Breaker, Doubt, Mode
 from linkspan.egress.partition.answer import Unanswered
 from linkspan.egress.partition.retry import RetryPolicy
-from linkspan.kernel.errors import DeliveryError, Rejected, Transient, Unavailable
+from linkspan.kernel.errors import DeliveryError, RateLimited, Rejected, Transient, Unavailable
 from linkspan.kernel.resilience.throttle import Throttle
 
 
@@ -128,6 +128,26 @@ def test_a_failure_is_charged_only_between_two_others_that_were_taken() -> None:
     assert not doubt.due
     gate.answered(gate.submitted(), None, 4.0)
     assert doubt.due
+
+
+@pytest.mark.parametrize("error", [Unavailable("503"), RateLimited("429")])
+def test_later_is_never_charged(error: DeliveryError) -> None:
+    gate, now = breaker(), 1.0
+    doubt = fail(gate, Transient("500"), now)
+    for _ in range(5):
+        now += 100
+        gate.answered(gate.submitted(), None, now)
+        fail(gate, error, now, doubt)
+        gate.answered(gate.submitted(), None, now + 99)
+        assert not doubt.due
+
+
+def test_a_rate_limit_is_for_all_whoever_meets_it() -> None:
+    gate = breaker()
+    doubt = fail(gate, Transient("500"), 1.0)
+    gate.answered(gate.submitted(), None, 2.0)
+    fail(gate, RateLimited("429"), 3.0, doubt)
+    assert gate.mode is Mode.OPEN
 
 
 def test_an_opening_makes_void_what_was_proven() -> None:

@@ -1,9 +1,9 @@
 """Whether a destination is asked at all, and which failures a message has to answer for. Pure: no I/O, no own clock.
 
-A failure that may be the destination's (no connection, no answer, "later", 500) is charged to its message only on proof
-that the destination was well: the message failed; another one that started after that was taken; the message failed
-again; and again another one that started after that was taken, while the breaker stayed closed. So a single outage,
-however long, charges nothing, and a message that alone fails is charged one attempt less than it fails.
+"Not connected" and "later" (429, 503) are never about the message. No answer and 500 may be, and are charged to it only
+on proof that the destination was well: the message failed; another one that started after that was taken; the message
+failed again; and again another one that started after that was taken, while the breaker stayed closed. So a single
+outage, however long, charges nothing, and a message that alone fails is charged one attempt less than it fails.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from enum import IntEnum
 
 from linkspan.egress.partition.answer import Unanswered
 from linkspan.egress.partition.retry import RetryPolicy
-from linkspan.kernel.errors import DeliveryError, FailureClass, Unavailable
+from linkspan.kernel.errors import DeliveryError, FailureClass, RateLimited, Unavailable
 
 #: Attempts under way at once while it is not known whether the destination is back.
 PROBES = 2
@@ -124,7 +124,7 @@ class Breaker:
         """What an adapter that keeps a connection says of it: nothing wrong, or what keeps it from being made."""
         if trouble is not None and not self._away:
             self._away = True
-            self._open(Unavailable(trouble), now)
+            self._open(Unavailable(trouble), now, longer=False)
             self._resume_at = math.inf
         elif trouble is None and self._away:
             self._away = False
@@ -163,34 +163,35 @@ class Breaker:
         doubt = ticket.doubt or Doubt(self._events, error)
         doubt.failed, doubt.error = self._events, error
         same_era = ticket.era == self._era
-        if ticket.proven and same_era and doubt not in self._to_prove:
+        self._to_prove = [other for other in self._to_prove if other is not doubt]
+        if ticket.proven and same_era and _may_be_the_message(error):
             self._to_prove.append(doubt)
         if self._resume_at is not None:
             if same_era:
                 self._pause(error, now, longer=not known)
         elif self._concerns_all(ticket, error):
-            self._open(error, now)
+            self._open(error, now, longer=not known)
         return doubt
 
     def _concerns_all(self, ticket: Ticket, error: DeliveryError) -> bool:
-        """Not where later ones were answered, and not twice by one message, unless it was told "later"."""
-        if error.retry_after is not None:
-            return not ticket.proven
+        """Not where later ones were answered, and not twice by one message, unless it was told when to come again."""
+        if isinstance(error, RateLimited) or (error.retry_after is not None and not ticket.proven):
+            return True
         if ticket.doubt is not None or self._last_answer > ticket.started:
             return False
-        if error.failure is FailureClass.UNAVAILABLE and not isinstance(error, Unanswered):
+        if not _may_be_the_message(error):
             return True
         self._row += 1
         return self._row >= IN_A_ROW
 
-    def _open(self, error: DeliveryError, now: float) -> None:
+    def _open(self, error: DeliveryError, now: float, *, longer: bool) -> None:
         """What was proven before proves nothing any more."""
         self._era += 1
         self._under_way = self._row = 0
         self._taken_from = -1
         self._to_prove.clear()
         self._ramp = None
-        self._pause(error, now, longer=True)
+        self._pause(error, now, longer=longer)
 
     def _pause(self, error: DeliveryError, now: float, *, longer: bool) -> None:
         """Longer each time that another message fails; one that fails again and again keeps nobody waiting longer."""
@@ -201,3 +202,7 @@ class Breaker:
         self.reason = error.reason
         if not self._under_way:
             self.mode = Mode.OPEN
+
+
+def _may_be_the_message(error: DeliveryError) -> bool:
+    return error.failure is FailureClass.TRANSIENT or isinstance(error, Unanswered)

@@ -58,7 +58,7 @@ class Lookup:
         return self._with(payload, key, found)
 
     async def later(self, payload: Json, header: Mapping[str, Any], cause: Cause) -> Json:
-        """Raises Poison, Unavailable where the system cannot be asked, or Transient where it fails for this path alone."""
+        """Raises Poison, Unavailable where the system cannot be asked, or Transient where it fails for this path."""
         made = self.now(payload, header)
         if made is not None:
             return made
