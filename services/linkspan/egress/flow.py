@@ -61,7 +61,7 @@ class FlowService:
         batch: int,
         limits: Mapping[str, Limits] | None = None,
     ) -> None:
-        self.name = name
+        self.name, self.destination = name, integration.flows[name].to
         self._integration, self._catalog, self._clients, self._tracing = integration, catalog, clients, tracing
         self._flow = flow = integration.flows[name]
         self._topics = FlowTopics.of(integration.integration, name)

@@ -46,7 +46,8 @@ class Owned(Protocol):
 
 
 class Pipeline:
-    """All partitions of one flow that this process owns, and their destination."""
+    """All partitions of one flow that this process owns, and their destination. ``delivered`` and ``failed`` count
+    attempts."""
 
     def __init__(
         self, preparation: Preparation, adapter: Adapter, breaker: Breaker, limits: Limits, instruments: Instruments
@@ -55,7 +56,7 @@ class Pipeline:
         self._limits, self._instruments = limits, instruments
         self._told = BreakerTold(breaker, instruments.destination, instruments.flow)
         self._owned: deque[Owned] = deque()
-        self._slow = 0
+        self._slow = self.delivered = self.failed = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
@@ -140,6 +141,8 @@ class Pipeline:
         now = asyncio.get_running_loop().time()
         attempt.owned.attempts -= 1
         self._limits.end()
+        self.delivered += error is None
+        self.failed += error is not None
         message = attempt.message
         self._instruments.attempted(message, attempt.traced, error)
         if isinstance(error, Withheld):
