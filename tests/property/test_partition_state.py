@@ -6,6 +6,7 @@ forgets the state and keeps the logs and the last commit; a successor reads back
 
 from __future__ import annotations
 
+import os
 import random
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from linkspan.egress.partition.answer import Superseded, Unanswered
+from linkspan.egress.partition.effect import Record
 from linkspan.egress.partition.fact import FINISHING, Fact
 from linkspan.egress.partition.holds import Hold, Holds
 from linkspan.egress.partition.ids import Ids
@@ -21,7 +23,7 @@ from linkspan.egress.partition.lanes import Message
 from linkspan.egress.partition.memory import Memory
 from linkspan.egress.partition.position import Position
 from linkspan.egress.partition.retry import RetryPolicy
-from linkspan.egress.partition.state import PartitionState, Record
+from linkspan.egress.partition.state import PartitionState
 from linkspan.egress.partition.window import WindowLimits
 from linkspan.kernel.errors import DeliveryError, Expired, Poison, Rejected, Transient, Unavailable
 
@@ -53,6 +55,7 @@ class Partition(RuleBasedStateMachine):
 
     hold = False
     with_ids = False
+    steps = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -277,6 +280,10 @@ class Partition(RuleBasedStateMachine):
         return {fact.offset for fact in self.valid() if fact.kind in FINISHING}
 
     @invariant()
+    def counted(self) -> None:
+        type(self).steps += 1
+
+    @invariant()
     def position_never_passes_an_unfinished_event(self) -> None:
         if hasattr(self, "state"):
             position = self.state.position(self.next_fetch).events
@@ -423,8 +430,18 @@ class PartitionWithIds(HoldingPartition):
         assert len(ids) == len(set(ids))
 
 
-for machine in (Partition, HoldingPartition, PartitionWithIds):
-    machine.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+#: Steps of all machines together; CI asks for 100,000.
+STEPS = int(os.environ.get("LINKSPAN_STEPS", "15000"))
+MACHINES = (Partition, HoldingPartition, PartitionWithIds)
+for machine in MACHINES:
+    machine.TestCase.settings = settings(
+        max_examples=max(1, STEPS // len(MACHINES) // 40), stateful_step_count=60, deadline=None
+    )
 TestPartition = Partition.TestCase
 TestHoldingPartition = HoldingPartition.TestCase
 TestPartitionWithIds = PartitionWithIds.TestCase
+
+
+def test_that_many_steps_were_taken() -> None:
+    assert all(machine.steps for machine in MACHINES), "runs after the machines"
+    assert sum(machine.steps for machine in MACHINES) >= STEPS

@@ -117,6 +117,7 @@ def _as_json(integration: str, accounts: list[Account], seconds: float) -> None:
         "flows": {
             found.flow: _terms(found)
             | {"balanced": found.counts.balanced, "strays": found.counts.strays, "gone": found.counts.gone}
+            | {"expired_by_retention": found.counts.expired_by_retention}
             for found in accounts
         },
         "unaccounted": [asdict(one) | {"at": _iso(one.at)} for found in accounts for one in found.missing],
@@ -155,6 +156,9 @@ def _explain(found: Account) -> None:
     counts = found.counts
     if counts.gone:
         typer.echo(f"{found.flow}: {counts.gone} offsets were deleted by retention before they had an outcome")
+    if counts.expired_by_retention:
+        count = counts.expired_by_retention
+        typer.echo(f"{found.flow}: expired (retention): {count} offsets were deleted before they were delivered")
     if counts.strays:
         typer.echo(f"{found.flow}: {counts.strays} outcomes are about offsets that hold no event")
     for one in found.missing:

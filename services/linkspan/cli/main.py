@@ -23,6 +23,9 @@ COMMANDS = {
     "topics": "linkspan.cli.topics:topics",
     "check": "linkspan.cli.check:check",
     "audit": "linkspan.cli.audit:audit",
+    "dead-letters": "linkspan.cli.letters:dead_letters",
+    "redrive": "linkspan.cli.letters:redrive",
+    "discard": "linkspan.cli.letters:discard",
     "schemas": "linkspan.cli.schemas:schemas_app",
 }
 

@@ -14,9 +14,9 @@ from linkspan.egress.deliver.rest import RestAdapter
 from linkspan.egress.deliver.websocket import WebSocketAdapter
 from linkspan.egress.instruments import Instruments
 from linkspan.egress.own.clients import KafkaClients
+from linkspan.egress.own.context import FlowContext
 from linkspan.egress.own.control import ControlTail
 from linkspan.egress.own.member import FlowMember
-from linkspan.egress.own.owner import FlowContext
 from linkspan.egress.own.store import StateCodec
 from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.egress.partition.window import WindowLimits

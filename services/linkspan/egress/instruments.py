@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 import structlog
 from opentelemetry.trace import SpanKind
 
+from linkspan.egress.partition.effect import Record
 from linkspan.egress.partition.fact import ATTEMPT_FAILED, FINISHING, OPENED, REDRIVEN
 from linkspan.egress.partition.lanes import Message
-from linkspan.egress.partition.state import Record
 from linkspan.egress.prepare import Prepared
 from linkspan.egress.record.outcome import Event
 from linkspan.kernel.errors import DeliveryError, FailureClass
@@ -64,6 +65,26 @@ class Instruments:
             result="delivered" if error is None else error.failure.value,
             reason=error.reason if error else None,
         )
+
+    def gone(self, count: int) -> None:
+        """So many offsets, at most, held events that nobody got."""
+        metrics.GONE.labels(self.flow).inc(count)
+
+    def standing(self, partition: int, held_keys: int, window: int, oldest: int | None) -> None:
+        """Of one partition, with each checkpoint; ``window``: milliseconds, ``oldest``: microseconds since 1970 of the
+        oldest unfinished event."""
+        where = (self.flow, str(partition))
+        metrics.HELD_KEYS.labels(*where).set(held_keys)
+        metrics.DUPLICATE_WINDOW_SECONDS.labels(*where).set(window / 1000)
+        metrics.OLDEST_UNFINISHED_SECONDS.labels(*where).set(
+            0 if oldest is None else max(0, time.time() - oldest / 1e6)
+        )
+
+    def left(self, partition: int) -> None:
+        """Another replica speaks of the partition from now on."""
+        for metric in (metrics.HELD_KEYS, metrics.DUPLICATE_WINDOW_SECONDS, metrics.OLDEST_UNFINISHED_SECONDS):
+            with suppress(KeyError):
+                metric.remove(self.flow, str(partition))
 
     def waiting(self, reason: str) -> None:
         """At most once in 5 s: a destination that is away concerns every message."""

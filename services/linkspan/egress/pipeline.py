@@ -19,8 +19,9 @@ from linkspan.egress.deliver.breaker import Breaker, Ticket
 from linkspan.egress.deliver.breaker_told import BreakerTold
 from linkspan.egress.instruments import Instruments
 from linkspan.egress.partition.answer import Withheld
+from linkspan.egress.partition.effect import Record
 from linkspan.egress.partition.lanes import Message
-from linkspan.egress.partition.state import PartitionState, Record
+from linkspan.egress.partition.state import PartitionState
 from linkspan.egress.prepare import Preparation, Prepared
 from linkspan.kernel.errors import DeliveryError, Expired, Poison
 from linkspan.kernel.resilience.limits import Limits

@@ -43,6 +43,7 @@ class Headers:
     PARKED = "parked"
     HOLD = "hold"
     CONTROL = "control"
+    UNTIL = "until"  # of expired: all events from offset to before this one, gone by retention
     # and of a copy in parked, after those of the event
     PARKED_KIND = "parked-kind"
     PARKED_AT = "parked-at"

@@ -25,12 +25,13 @@ from linkspan.egress.flow import FlowService
 from linkspan.egress.own.clients import KafkaClients, discarded
 from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.codec import EventEncoder, OutcomeCodec
+from linkspan.kernel.commands import Command, CommandCodec
 from linkspan.kernel.message import now_micros
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Integration
 from linkspan.kernel.spec_file import catalog_for, load_integration
 from linkspan.kernel.telemetry.traces import Tracing
-from linkspan.kernel.topics import FlowTopics, Headers, all_topics, partition_of
+from linkspan.kernel.topics import FlowTopics, Headers, all_topics, control_topic, partition_of
 
 FLOW = "orders"
 PAYLOAD = [
@@ -74,9 +75,9 @@ class Bridge:
             await admin.close()
 
     def event(
-        self, key: str, line: int, ttl: int | None = None, age: float = 0.0
+        self, key: str, line: int, ttl: int | None = None, age: float = 0.0, message_id: str | None = None
     ) -> tuple[bytes, list[tuple[str, bytes]]]:
-        message_id, correlation_id = str(uuid_utils.uuid7()), str(uuid_utils.uuid7())
+        message_id, correlation_id = message_id or str(uuid_utils.uuid7()), str(uuid_utils.uuid7())
         header = {
             "messageId": message_id,
             "timestamp": now_micros() - int(age * 1e6),
@@ -120,6 +121,18 @@ class Bridge:
             partition = partition_of(key.encode(), self.partitions)
             said = list(headers.items())
             await producer.send_and_wait(self.topics.events, value, key.encode(), partition, headers=said)
+
+    async def command(self, kind: str, partition: int, offset: int) -> int:
+        """Appends it to the control topic; its offset there."""
+        value = CommandCodec(self.catalog).encode(Command(kind, FLOW, partition, offset, "a test", "to see"))
+        topic = control_topic(self.integration.integration)
+        async with AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all") as producer:
+            return int((await producer.send_and_wait(topic, value, FLOW.encode(), 0)).offset)
+
+    async def letter(self, key: str) -> tuple[int, int]:
+        """Partition and event offset of the newest dead letter of this key."""
+        found = [one for one in await self.outcomes() if one["kind"] == "dead_lettered" and one["key"] == key]
+        return found[-1]["partition"], found[-1]["offset"]
 
     async def outcomes(self) -> list[dict[str, Any]]:
         """All so far that are about a message, each with its ``partition``; in the order of each partition."""

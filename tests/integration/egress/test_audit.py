@@ -18,9 +18,8 @@ from tests.integration.egress.destinations import RestDestination, until
 
 from linkspan.egress.account.watch import AccountWatch
 from linkspan.egress.own.clients import KafkaClients
-from linkspan.egress.own.store import POSITION, PositionCodec
+from linkspan.egress.own.store import POSITION, StateCodec
 from linkspan.egress.partition.position import Position
-from linkspan.kernel.codec import RecordCodec
 from linkspan.kernel.message import now_micros
 from linkspan.kernel.schemas import SchemaCatalog, packaged_schemas
 from linkspan.kernel.telemetry import metrics
@@ -85,7 +84,7 @@ class Log:
                 await producer.send_and_wait(self.bridge.topics.outcomes, value, partition=0, headers=headers)
 
     async def position(self, offset: int) -> None:
-        codec = PositionCodec(RecordCodec(SchemaCatalog(packaged_schemas()), "Position"))
+        codec = StateCodec(SchemaCatalog(packaged_schemas()))
         async with AIOKafkaProducer(bootstrap_servers=self.bridge.bootstrap) as producer:
             value = codec.encode(Position(events=offset))
             await producer.send_and_wait(self.bridge.topics.state, value, key=POSITION, partition=0)

@@ -191,8 +191,9 @@ class _Reading:
         raise TimeoutError
 
 
-def outcome_said(record: Any) -> tuple[str, int, int] | None:
-    """Kind, event offset and epoch by the headers; None for a replay's, which is not about the message's own status."""
+def outcome_said(record: Any) -> tuple[str, int, int, int] | None:
+    """Kind, event offset, epoch, and the end where it is about a range (else -1), by the headers; None for a replay's,
+    which is not about the message's own status."""
     headers = dict(record.headers)
     if Headers.PLAN in headers:
         return None
@@ -202,7 +203,8 @@ def outcome_said(record: Any) -> tuple[str, int, int] | None:
             return None
         offset = b"-1"
     epoch = headers.get(Headers.EPOCH, b"0")
-    return kind, int(offset), int(epoch) if epoch.isdigit() else 0
+    until = headers.get(Headers.UNTIL, b"")
+    return kind, int(offset), int(epoch) if epoch.isdigit() else 0, int(until) if until.isdigit() else -1
 
 
 def _below(records: list[Any], end: int) -> list[Any]:

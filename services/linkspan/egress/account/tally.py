@@ -32,7 +32,8 @@ _DELIVERED = _CODES["delivered"]
 @dataclass(slots=True)
 class Counts:
     """Of a partition, or of a flow when added up. ``repeats``: deliveries recorded again, and stale outcomes;
-    ``strays``: outcomes about offsets that hold no event; ``gone``: offsets that retention took before delivery."""
+    ``strays``: outcomes about offsets that hold no event; ``gone``: offsets that retention took before delivery, and
+    that no outcome says so of; ``expired_by_retention``: those of which one does."""
 
     accepted: int = 0
     in_flight: int = 0
@@ -41,6 +42,7 @@ class Counts:
     repeats: int = 0
     strays: int = 0
     gone: int = 0
+    expired_by_retention: int = 0
 
     @property
     def balanced(self) -> bool:
@@ -61,7 +63,7 @@ class PartitionTally:
     def __init__(self, first: int, end: int) -> None:
         self._first, self._end = first, max(first, end)
         self._codes = bytearray(self._end - first)
-        self._accepted = self._repeats = self._strays = 0
+        self._accepted = self._repeats = self._strays = self._expired = 0
         self._epoch = 0
         #: Offsets below ``first`` that some outcome finished, of those that ``gone_from`` asks about.
         self._gone_from = first
@@ -76,8 +78,12 @@ class PartitionTally:
             self._codes[offset - self._first] = _NO_OUTCOME
             self._accepted += 1
 
-    def outcome(self, kind: str, offset: int, epoch: int) -> None:
-        """An outcome of the message's own delivery (not of a replay)."""
+    def outcome(self, kind: str, offset: int, epoch: int, until: int = -1) -> None:
+        """An outcome of the message's own delivery (not of a replay); ``until``: of all events before that offset,
+        which retention took."""
+        if until >= 0:
+            self._expired += until - offset
+            return
         if kind == OWNER:
             self._epoch = max(self._epoch, epoch)
             return
@@ -108,6 +114,7 @@ class PartitionTally:
             unaccounted=codes.count(_NO_OUTCOME, 0, below),
             repeats=self._repeats,
             strays=self._strays,
+            expired_by_retention=self._expired,
             gone=self._first - self._gone_from - len(self._finished_before),
         )
 

@@ -41,8 +41,11 @@ class Followed:
     epoch: int = 0
     known: set[int] = field(default_factory=set)
 
-    def take(self, kind: str, offset: int, epoch: int) -> None:
-        if kind == OWNER:
+    def take(self, kind: str, offset: int, epoch: int, until: int) -> None:
+        """As ``outcome_said`` gives it."""
+        if until >= 0:
+            self.known.update(range(max(offset, self.checked), until))
+        elif kind == OWNER:
             self.epoch = max(self.epoch, epoch)
         elif kind in _KNOWN and epoch >= self.epoch and offset >= self.checked:
             self.known.add(offset)

@@ -9,8 +9,9 @@ import structlog
 
 from linkspan.egress.own.control import Inbox
 from linkspan.egress.own.copies import Copies
+from linkspan.egress.partition.effect import Record
 from linkspan.egress.partition.fact import DISCARDED, REDRIVEN
-from linkspan.egress.partition.state import PartitionState, Record
+from linkspan.egress.partition.state import PartitionState
 from linkspan.egress.record.parked import Copy
 from linkspan.kernel.commands import DISCARD, REDRIVE, Command
 

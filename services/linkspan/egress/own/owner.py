@@ -6,35 +6,30 @@ import asyncio
 import random
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from linkspan.egress.instruments import Instruments
-from linkspan.egress.own.clients import KafkaClients
-from linkspan.egress.own.control import ControlTail, Inbox
+from linkspan.egress.own.context import FlowContext
+from linkspan.egress.own.control import Inbox
 from linkspan.egress.own.copies import Copies
 from linkspan.egress.own.drainer import Drainer
 from linkspan.egress.own.membership import CommitRefused, Membership
 from linkspan.egress.own.parker import Parker
-from linkspan.egress.own.store import HOLD, IDS, POSITION, StateCodec, StateLost, StateStore, Writing
+from linkspan.egress.own.store import HOLD, IDS, POSITION, StateLost, StateStore, Writing
 from linkspan.egress.own.takeover import Overtaken, Taken, Takeover
+from linkspan.egress.partition.effect import Record
 from linkspan.egress.partition.fact import DEAD, HELD
 from linkspan.egress.partition.ids import Ids
 from linkspan.egress.partition.memory import Memory
 from linkspan.egress.partition.position import Position
 from linkspan.egress.partition.retry import RetryPolicy
-from linkspan.egress.partition.state import PartitionState, Record
-from linkspan.egress.partition.window import WindowLimits
-from linkspan.egress.pipeline import Pipeline
-from linkspan.egress.record.outcome import Event, OutcomeWriter, message_of
+from linkspan.egress.partition.state import PartitionState
+from linkspan.egress.record.outcome import Event, message_of
 from linkspan.egress.record.parked import copy_key
 from linkspan.egress.record.recorder import AppendFailed, Recorder
-from linkspan.kernel.spec import Duplicates
-from linkspan.kernel.topics import FlowTopics
 
 log = structlog.get_logger()
 
@@ -44,28 +39,6 @@ _FETCH_MS = 1_000
 _AGAIN = RetryPolicy(first=0.5, cap=5.0)
 #: After a refused commit: a cut-off owner must not disturb the rightful one often, seconds.
 _REFUSED = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class FlowContext:
-    """What all partitions of a flow share. ``identity``: ``<integration>.<flow>``; ``batch``: records of one fetch at
-    most; ``hold``: a dead letter holds its key."""
-
-    name: str
-    identity: str
-    group: str
-    topics: FlowTopics
-    clients: KafkaClients
-    pipeline: Pipeline
-    writer: OutcomeWriter
-    states: StateCodec
-    instruments: Instruments
-    retry: RetryPolicy
-    limits: WindowLimits
-    batch: int
-    hold: bool
-    control: ControlTail
-    duplicates: Duplicates
 
 
 class PartitionOwner:
@@ -129,6 +102,7 @@ class PartitionOwner:
             copies = Copies(flow.clients, parked)
             self._drainer = drainer = Drainer(self.state, copies, inbox, self.record, flow.pipeline.wake)
             self._follow_up()
+            self._say_gone(taken.wanted, taken.start)
             async with asyncio.TaskGroup() as all_of_it:
                 all_of_it.create_task(recorder.run())
                 all_of_it.create_task(parker.run())
@@ -139,6 +113,7 @@ class PartitionOwner:
             self.stop_attempts()
             self._count(0)
             flow.control.remove(inbox)
+            flow.instruments.left(self.partition)
             self._recorder = self._store = self._parker = self._drainer = self.checkpointed = None
             recorder.discard()
             store.discard()
@@ -149,7 +124,8 @@ class PartitionOwner:
         takeover = Takeover(flow.clients, flow.topics, self.partition, self._membership, flow.states, ids, self._above)
         taken = await takeover.run(store, recorder, flow.writer, flow.control, inbox)
         self._epoch = taken.epoch
-        self.state = PartitionState(flow.retry, flow.limits, taken.memory, taken.end, hold=flow.hold)
+        marked_below = taken.end if taken.epoch > 1 else 0  # no former owner, nothing delivered
+        self.state = PartitionState(flow.retry, flow.limits, taken.memory, marked_below, hold=flow.hold)
         waiting = taken.end - taken.start
         log.info("partition taken over", **self._where, epoch=taken.epoch, position=taken.start, waiting=waiting)
         return taken
@@ -191,7 +167,7 @@ class PartitionOwner:
             return  # looked up before the assignment's seek; the position is ours
         except OffsetOutOfRangeError:
             first = (await self._consumer.beginning_offsets([self._events]))[self._events]
-            log.warning("events were deleted by retention before delivery", **self._where, logStart=first)
+            self._say_gone(await self._consumer.position(self._events), first)
             self._consumer.seek(self._events, first)
             return
         records = found.get(self._events)
@@ -201,6 +177,13 @@ class PartitionOwner:
             self._follow_up()
             self._count(self.state.unfinished)
             self._flow.pipeline.wake()
+
+    def _say_gone(self, wanted: int, first: int) -> None:
+        """The log begins at ``first``, and delivery was to go on at ``wanted``."""
+        if wanted < first:
+            log.error("events were deleted by retention before delivery", **self._where, start=wanted, end=first)
+            self._flow.instruments.gone(first - wanted)
+            self.record(Record.gone(wanted, first), None)
 
     def _follow_up(self) -> None:
         for effect in self.state.effects():
@@ -276,10 +259,15 @@ class PartitionOwner:
         store = self._store
         if store is None:
             return
+        self._tell_standing()
         position = self.state.position(await self._consumer.position(self._events))
         if position != self.checkpointed:
             await store.write(self._records_of(position))
             self.checkpointed = position
+
+    def _tell_standing(self) -> None:
+        window = self.state.memory.ids.held(time.time_ns() // 1_000_000)
+        self._flow.instruments.standing(self.partition, self.state.held_keys, window, self.state.oldest_accepted())
 
     def _records_of(self, position: Position) -> list[Writing]:
         """All of it in one transaction, so that a copy is deleted exactly when its hold says that it is through."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from aiokafka import TopicPartition
 
 from linkspan.egress.own.store import StateStore
-from linkspan.egress.partition.state import Record
+from linkspan.egress.partition.effect import Record
 from linkspan.egress.record.parked import parked_copy
 
 #: Copies of one transaction at most; a record has up to a megabyte.

@@ -1,4 +1,4 @@
-"""What the state of a partition wants to be recorded."""
+"""What the state of a partition wants recorded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from linkspan.egress.partition.fact import Fact
 from linkspan.egress.partition.lanes import Message
-from linkspan.kernel.errors import DeliveryError
+from linkspan.kernel.errors import DeliveryError, Expired
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,8 @@ class Record:
     """Append this outcome; when it is acked, say so with ``outcome_acked``.
 
     ``dead_lettered`` and ``held``: copy the message to ``parked`` first. ``hold``: it begins, extends, releases or ends
-    the hold of its key. ``control``: the command that it carries out, -1 where none.
+    the hold of its key. ``control``: the command that it carries out, -1 where none. ``until``: it is about all events
+    before that offset, which retention took; -1 where it is about one.
     """
 
     message: Message
@@ -22,6 +23,13 @@ class Record:
     error: DeliveryError | None = None
     hold: bool = False
     control: int = -1
+    until: int = -1
+
+    @classmethod
+    def gone(cls, first: int, until: int) -> Record:
+        """Events that retention deleted before they were delivered."""
+        error = Expired(f"retention deleted the events from {first} to {until - 1} before they were delivered")
+        return cls(Message(first, None, None), "expired", error, until=until)
 
     def fact(self, epoch: int, parked: int = -1, at: int = 0) -> Fact:
         """As it will stand in the log."""

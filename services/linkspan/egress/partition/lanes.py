@@ -29,6 +29,7 @@ class Message:
     doubt: Any = None
     id: int | None = None
     digest: int = 0
+    accepted_at: int = 0
     released: bool = False
     alone: bool = False
 

@@ -28,8 +28,6 @@ from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.egress.partition.window import Window, WindowLimits
 from linkspan.kernel.errors import Conflict, DeliveryError, FailureClass
 
-__all__ = ["PartitionState", "Record"]
-
 
 class PartitionState:
     """``memory`` holds what was read back, up to this owner's own ``owner(epoch)``; ``marked_below``: events under
@@ -61,7 +59,7 @@ class PartitionState:
             if self._memory.is_finished(message.offset):
                 skipped += 1
                 continue
-            self._window.add(message.offset)
+            self._window.add(message.offset, message.accepted_at)
             if message.key is not None and self.releases.parks(message.key):
                 self._park(message)
                 continue
@@ -269,6 +267,10 @@ class PartitionState:
     def wake_at(self) -> float | None:
         """When a head that waits for its retry may go."""
         return self._lanes.wake_at()
+
+    def oldest_accepted(self) -> int | None:
+        """Of the oldest unfinished event, microseconds since 1970."""
+        return self._window.oldest_accepted()
 
     @property
     def in_flight(self) -> int:

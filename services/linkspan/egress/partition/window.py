@@ -19,7 +19,7 @@ class Window:
 
     def __init__(self, limits: WindowLimits) -> None:
         self.limits = limits
-        self._fetched: deque[int] = deque()
+        self._fetched: deque[tuple[int, int]] = deque()
         self._finished: set[int] = set()
         self._full = self._beyond = False
 
@@ -27,21 +27,25 @@ class Window:
         """Unfinished messages."""
         return len(self._fetched) - len(self._finished)
 
-    def add(self, offset: int) -> None:
-        self._fetched.append(offset)
+    def add(self, offset: int, accepted_at: int = 0) -> None:
+        self._fetched.append((offset, accepted_at))
         self._beyond = False
 
     def finish(self, offset: int) -> None:
         self._finished.add(offset)
-        while self._fetched and self._fetched[0] in self._finished:
-            self._finished.remove(self._fetched.popleft())
+        while self._fetched and self._fetched[0][0] in self._finished:
+            self._finished.remove(self._fetched.popleft()[0])
 
     def oldest(self) -> int | None:
         """The oldest unfinished fetched offset."""
-        return self._fetched[0] if self._fetched else None
+        return self._fetched[0][0] if self._fetched else None
+
+    def oldest_accepted(self) -> int | None:
+        """When the oldest unfinished one was accepted, as ``add`` was told."""
+        return self._fetched[0][1] if self._fetched else None
 
     def span(self) -> int:
-        return self._fetched[-1] - self._fetched[0] + 1 if self._fetched else 0
+        return self._fetched[-1][0] - self._fetched[0][0] + 1 if self._fetched else 0
 
     def wants_more(self) -> bool:
         """Once full, it asks again when half of it is free; or for one."""

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
+from linkspan.egress.partition.effect import Record
 from linkspan.egress.partition.epoch import OWNER
 from linkspan.egress.partition.fact import Fact
 from linkspan.egress.partition.lanes import Message
-from linkspan.egress.partition.state import Record
 from linkspan.kernel.codec import OutcomeCodec
 from linkspan.kernel.message import now_micros
 from linkspan.kernel.topics import Headers
@@ -96,6 +96,7 @@ def message_of(event: Event) -> Message:
         event,
         id=None if message_id is None else hash64(message_id.encode()),
         digest=0 if digest is None else int.from_bytes(digest[:8]),
+        accepted_at=event.accepted_at,
     )
 
 
@@ -166,6 +167,8 @@ def _headers(effect: Record, facts: Event | None, epoch: int, parked: int | None
         headers.append((Headers.HOLD, b"1"))
     if effect.control >= 0:
         headers.append((Headers.CONTROL, b"%d" % effect.control))
+    if effect.until >= 0:
+        headers.append((Headers.UNTIL, b"%d" % effect.until))
     if facts is None:
         return headers
     if facts.message_id:

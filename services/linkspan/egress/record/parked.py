@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from linkspan.egress.partition.effect import Record
 from linkspan.egress.partition.fact import DEAD
 from linkspan.egress.partition.lanes import Message
-from linkspan.egress.partition.state import Record
 from linkspan.egress.record.outcome import Event, RecordHeaders, message_of
 from linkspan.kernel.message import now_micros
 from linkspan.kernel.topics import Headers
@@ -42,17 +42,18 @@ def copy_key(offset: int) -> bytes:
 class Copy:
     """A record of ``parked``. ``offset``: of the event, -1 where the record is no copy; ``at``: of the record."""
 
-    __slots__ = ("_headers", "_record", "at", "offset")
+    __slots__ = ("_headers", "_record", "at", "gone", "offset")
 
     def __init__(self, record: Any) -> None:
         self._record, self._headers = record, dict(record.headers)
+        self.gone = record.value is None  # a tombstone
         self.at: int = record.offset
         self.offset = int(record.key) if record.key is not None and record.key.isdigit() else -1
 
-    @property
-    def gone(self) -> bool:
-        """A tombstone."""
-        return self._record.value is None
+    def without_content(self) -> Copy:
+        """What the headers say alone: many of them fit into memory."""
+        self._record = None
+        return self
 
     @property
     def key(self) -> bytes | None:

@@ -34,6 +34,16 @@ BREAKER_STATE = Gauge(
     ["system", "to"],
 )
 BREAKER_OPENED = Counter("linkspan_breaker_opened_total", "Times that a breaker opened.", ["system", "to"])
+HELD_KEYS = Gauge("linkspan_held_keys", "Keys that wait behind a dead letter.", ["flow", "partition"])
+DUPLICATE_WINDOW_SECONDS = Gauge(
+    "linkspan_duplicate_window_seconds", "How far back a message id is known.", ["flow", "partition"]
+)
+OLDEST_UNFINISHED_SECONDS = Gauge(
+    "linkspan_oldest_unfinished_seconds",
+    "Age of the oldest event in the window that is not finished; alert at half of the retention.",
+    ["flow", "partition"],
+)
+GONE = Counter("linkspan_gone_total", "Offsets that retention deleted before delivery.", ["flow"])
 UNACCOUNTED = Gauge(
     "linkspan_unaccounted",
     "Events below their owner's position without an outcome, found in the log by this replica; must stay 0.",

@@ -1,0 +1,38 @@
+"""What all partitions of a flow share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from linkspan.egress.instruments import Instruments
+from linkspan.egress.own.clients import KafkaClients
+from linkspan.egress.own.control import ControlTail
+from linkspan.egress.own.store import StateCodec
+from linkspan.egress.partition.retry import RetryPolicy
+from linkspan.egress.partition.window import WindowLimits
+from linkspan.egress.pipeline import Pipeline
+from linkspan.egress.record.outcome import OutcomeWriter
+from linkspan.kernel.spec import Duplicates
+from linkspan.kernel.topics import FlowTopics
+
+
+@dataclass(frozen=True, slots=True)
+class FlowContext:
+    """What all partitions of a flow share. ``identity``: ``<integration>.<flow>``; ``batch``: records of one fetch at
+    most; ``hold``: a dead letter holds its key."""
+
+    name: str
+    identity: str
+    group: str
+    topics: FlowTopics
+    clients: KafkaClients
+    pipeline: Pipeline
+    writer: OutcomeWriter
+    states: StateCodec
+    instruments: Instruments
+    retry: RetryPolicy
+    limits: WindowLimits
+    batch: int
+    hold: bool
+    control: ControlTail
+    duplicates: Duplicates
