@@ -197,3 +197,22 @@ def test_without_a_rate_nothing_is_held_back() -> None:
     throttle = Throttle(None)
     assert throttle.budget(0.0, 7) == 7
     assert throttle.wake_at() is None
+
+
+def test_after_a_probe_that_failed_before_another_one_has_its_turn_at_once() -> None:
+    gate = breaker()
+    doubt = fail(gate, Unavailable("refused"), 0.0)
+    now = gate.wake_at() or 0.0
+    doubt = fail(gate, Unavailable("refused"), now, doubt)
+    assert gate.budget(now, 5) == PROBES
+    gate.answered(gate.submitted(), None, now)
+    assert gate.mode is Mode.CLOSED
+
+
+def test_several_probes_that_failed_before_make_a_pause() -> None:
+    gate = breaker()
+    doubts = [fail(gate, Unavailable("refused"), 0.0) for _ in range(PROBES)]
+    now = gate.wake_at() or 0.0
+    for doubt in doubts:
+        fail(gate, Unavailable("refused"), now, doubt)
+    assert gate.budget(now, 5) == 0

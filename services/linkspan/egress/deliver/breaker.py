@@ -12,9 +12,8 @@ import math
 from dataclasses import dataclass
 from enum import IntEnum
 
-from linkspan.egress.partition.answer import Unanswered
 from linkspan.egress.partition.retry import RetryPolicy
-from linkspan.kernel.errors import DeliveryError, FailureClass, RateLimited, Unavailable
+from linkspan.kernel.errors import DeliveryError, Doubtful, FailureClass, RateLimited, Unavailable
 
 #: Attempts under way at once while it is not known whether the destination is back.
 PROBES = 2
@@ -62,7 +61,7 @@ class Breaker:
         self._retry, self._full = retry, full
         self._events = self._era = 0
         self._under_way = 0
-        self._failures = self._row = 0
+        self._failures = self._row = self._misses = 0
         self._last_answer = self._taken_from = -1
         self._to_prove: list[Doubt] = []
         self._resume_at: float | None = None
@@ -168,10 +167,18 @@ class Breaker:
             self._to_prove.append(doubt)
         if self._resume_at is not None:
             if same_era:
-                self._pause(error, now, longer=not known)
+                self._missed(error, now, known=known)
         elif self._concerns_all(ticket, error):
             self._open(error, now, longer=not known)
         return doubt
+
+    def _missed(self, error: DeliveryError, now: float, *, known: bool) -> None:
+        """A probe failed. One that did before may do so for itself: another one has its turn before the next pause."""
+        self._misses += 1
+        if not known or error.retry_after is not None or self._misses >= PROBES:
+            self._pause(error, now, longer=not known)
+        elif not self._under_way:
+            self.mode = Mode.OPEN
 
     def _concerns_all(self, ticket: Ticket, error: DeliveryError) -> bool:
         """Not where later ones were answered, and not twice by one message, unless it was told when to come again."""
@@ -196,6 +203,7 @@ class Breaker:
     def _pause(self, error: DeliveryError, now: float, *, longer: bool) -> None:
         """Longer each time that another message fails; one that fails again and again keeps nobody waiting longer."""
         self._failures += longer
+        self._misses = 0
         asked = None if error.retry_after is None else min(error.retry_after, LONGEST_ASKED)
         resume_at = now + self._retry.delay(max(1, self._failures), asked)
         self._resume_at = resume_at if self._resume_at is None else max(resume_at, self._resume_at)
@@ -205,4 +213,4 @@ class Breaker:
 
 
 def _may_be_the_message(error: DeliveryError) -> bool:
-    return error.failure is FailureClass.TRANSIENT or isinstance(error, Unanswered)
+    return error.failure is FailureClass.TRANSIENT or isinstance(error, Doubtful)

@@ -45,7 +45,7 @@ class Lookup:
         self.at_once = system.concurrency
         self._asked_path = Asked(spec.system, f"{flow} lookup {spec.into}", system)
         self._count = {result: LOOKUPS.labels(flow, result) for result in ("hit", "found", "missing", "failed")}
-        self._trouble: str | None = None
+        self._said_at = float("-inf")
 
     def now(self, payload: Json, header: Mapping[str, Any]) -> Json | None:
         """The payload with what is remembered; None where the system must be asked (use ``later``). Raises Poison."""
@@ -113,7 +113,6 @@ class Lookup:
             raise Transient(f"the lookup of {self.spec.into} for {key!r}: {error.reason}") from error
         except AnswerTooLong as error:
             raise Poison(f"the lookup of {self.spec.into} for {key!r}: {error}") from error
-        self._say(None)
         if got.status in (404, 410):
             self._count["missing"].inc()
             return MISSING
@@ -133,11 +132,12 @@ class Lookup:
             ):
                 return await self._reader.get(path, LARGEST, headers={"traceparent": traced.traceparent})
 
-    def _say(self, trouble: str | None) -> None:
-        """Once when it begins, once when it ends."""
-        if (trouble is None) != (self._trouble is None):
-            log.warning("lookups wait" if trouble else "lookups go on", system=self.spec.system, reason=trouble)
-        self._trouble = trouble
+    def _say(self, trouble: str) -> None:
+        """At most once in 5 s."""
+        now = asyncio.get_running_loop().time()
+        if now - self._said_at >= 5:
+            self._said_at = now
+            log.warning("lookups wait", system=self.spec.system, reason=trouble)
 
     async def close(self) -> None:
         for task in list(self._asking.values()):
