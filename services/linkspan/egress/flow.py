@@ -18,6 +18,7 @@ from linkspan.egress.own.context import FlowContext
 from linkspan.egress.own.control import ControlTail
 from linkspan.egress.own.member import FlowMember
 from linkspan.egress.own.store import StateCodec
+from linkspan.egress.own.watchdog import Watchdog
 from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.egress.partition.window import WindowLimits
 from linkspan.egress.pipeline import Pipeline
@@ -139,6 +140,8 @@ class FlowService:
         self._tasks.append(asyncio.create_task(self.member.run()))
         watch = AccountWatch(self._clients, self._integration.integration, self.name, lambda: self.member.partitions)
         self._tasks.append(asyncio.create_task(watch.run()))
+        watchdog = Watchdog(self.name, self.member, self.pipeline, self._clients.timing.stall)
+        self._tasks.append(asyncio.create_task(watchdog.run()))
         if self._refusal_adapter is not None:
             await self._refusal_adapter.open()
             self._tasks.append(asyncio.create_task(self._notifier(self._refusal_adapter).run()))

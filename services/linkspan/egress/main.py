@@ -93,7 +93,8 @@ async def _all_joined(services: list[FlowService], joined: Callable[[], None]) -
 
 def _clients(settings: EgressSettings) -> KafkaClients:
     tls = settings.message_queue_url.startswith("kafka+ssl://")
-    return KafkaClients(settings.kafka, tls=tls, timing=Timing(settings.linkspan_session_seconds))
+    timing = Timing(settings.linkspan_session_seconds, settings.linkspan_stall_seconds)
+    return KafkaClients(settings.kafka, tls=tls, timing=timing)
 
 
 def _reporter(integration: Integration, clients: KafkaClients, services: list[FlowService]) -> StatusReporter:

@@ -78,6 +78,10 @@ class Pipeline:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._pump)
 
+    def waits(self) -> bool:
+        """For the destination, or for its rate."""
+        return self.breaker.budget(asyncio.get_running_loop().time(), 1) < 1 or self._limits.holds_back
+
     def _pump(self) -> None:
         self._scheduled = False
         now = asyncio.get_running_loop().time()

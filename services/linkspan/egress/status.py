@@ -47,7 +47,7 @@ class StatusReporter:
             await asyncio.sleep(max(0.1, at + EVERY - loop.time()))
 
     def status(self) -> Datum:
-        owners = [owner for one in self._services for owner in one.service.member.owners if owner.active]
+        owners = [owner for one in self._services for owner in one.service.member.owners() if owner.active]
         return {
             "replica": self.replica,
             "at": now_micros(),
@@ -88,14 +88,14 @@ class _Counted:
         seconds = max(now - self._at, 0.001)
         delivered, failed = pipeline.delivered - self._delivered, pipeline.failed - self._failed
         self._at, self._delivered, self._failed = now, pipeline.delivered, pipeline.failed
-        owners = [owner for owner in service.member.owners if owner.active]
+        owners = [owner for owner in service.member.owners() if owner.active]
         return {
             "flow": service.name,
             "destination": service.destination,
             "partitions": sorted(owner.partition for owner in owners),
             "delivered": delivered / seconds,
             "failed": failed / seconds,
-            "lag": sum(owner.lag for owner in owners),
+            "lag": sum(owner.behind for owner in owners),
             "window": sum(owner.state.unfinished for owner in owners),
             "attempts": sum(owner.attempts for owner in owners),
             "heldKeys": sum(owner.state.held_keys for owner in owners),

@@ -79,7 +79,7 @@ async def test_an_outage_keeps_the_membership_and_the_memory_and_spends_no_attem
         mine, before, peak = service.member.partitions, len(destination.got), 0
         for _ in range(60):
             await asyncio.sleep(0.1)
-            peak = max(peak, *(owner.state.unfinished for owner in service.member.owners))
+            peak = max(peak, *(owner.state.unfinished for owner in service.member.owners()))
             assert breaker.mode is not Mode.CLOSED
         assert service.member.partitions == mine == [0]
         assert service.member.trouble() is None

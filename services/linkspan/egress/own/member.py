@@ -41,14 +41,14 @@ class FlowMember(ConsumerRebalanceListener):  # type: ignore[misc]
         """None while this member is in its group and Kafka answers."""
         return self._trouble
 
+    def owners(self) -> list[PartitionOwner]:
+        """Of all that is assigned, delivered from here or not yet."""
+        return list(self._owners.values())
+
     @property
     def partitions(self) -> list[int]:
         """Those that are delivered from here."""
         return sorted(partition for partition, owner in self._owners.items() if owner.active)
-
-    @property
-    def owners(self) -> list[PartitionOwner]:
-        return list(self._owners.values())
 
     async def run(self) -> None:
         wait = 0.5

@@ -43,13 +43,14 @@ _REFUSED = 2.0
 
 class PartitionOwner:
     """``run`` it as a task. ``active``: taken over, and neither lost nor stopping. ``checkpointed``: as it last stood
-    in ``state``, None before."""
+    in ``state``, None before. ``progress`` rises with whatever is fetched, answered or recorded."""
 
     def __init__(self, flow: FlowContext, consumer: AIOKafkaConsumer, membership: Membership, partition: int) -> None:
         self._flow, self._consumer, self._membership, self.partition = flow, consumer, membership, partition
         self._events = TopicPartition(flow.topics.events, partition)
         self.active = False
         self.attempts = 0
+        self.progress = 0
         self.state = PartitionState(flow.retry, flow.limits, Memory(), 0)
         self.checkpointed: Position | None = None
         self._room = asyncio.Event()
@@ -141,8 +142,8 @@ class PartitionOwner:
             await self._fetch_once()
 
     @property
-    def lag(self) -> int:
-        """Events not fetched yet, as far as the last fetch told."""
+    def behind(self) -> int:
+        """Events that are not fetched yet, as far as the last fetch told."""
         end = self._consumer.highwater(self._events) if self._events in self._consumer.assignment() else None
         return 0 if end is None or not self.active else max(0, end - self._fetched_to)
 
@@ -173,10 +174,16 @@ class PartitionOwner:
         records = found.get(self._events)
         if records:
             self._fetched_to = records[-1].offset + 1
+            self.progress += 1
             self.state.fetched([message_of(Event.of(record)) for record in records])
             self._follow_up()
             self._count(self.state.unfinished)
             self._flow.pipeline.wake()
+
+    async def lag(self) -> int:
+        """Events that are not fetched yet. Raises KafkaError."""
+        end = (await self._consumer.end_offsets([self._events]))[self._events]
+        return max(0, int(end) - int(await self._consumer.position(self._events)))
 
     def _say_gone(self, wanted: int, first: int) -> None:
         """The log begins at ``first``, and delivery was to go on at ``wanted``."""
@@ -215,6 +222,7 @@ class PartitionOwner:
         for outcome_offset, (effect, parked) in enumerate(appended, first):
             self.state.outcome_acked(effect, outcome_offset, -1 if parked is None else parked, at)
             instruments.recorded(effect)
+        self.progress += 1
         self._follow_up()
         if self._drainer is not None and (self.state.releases.busy or self._drainer.waits):
             self._drainer.wake()

@@ -12,9 +12,11 @@ class Timing:
     An attempt starts at most ``lease`` after the sending of a group commit that succeeded, and lasts at most
     ``attempt``: together no longer than a session, so that a member cut off from Kafka has stopped before another
     one begins. The figures for a session of 15 s were tried on a real broker (``delivery.md``); the others scale.
+    ``stall``: without progress for so long the process ends.
     """
 
     session: float = 15.0
+    stall: float = 120.0
 
     @property
     def heartbeat(self) -> float:

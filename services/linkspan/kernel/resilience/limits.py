@@ -50,11 +50,17 @@ class Limits:
         """How many of ``wanted`` may go at ``now``, the event loop's time."""
         free = self.concurrency - self._under_way
         if wanted > free:
-            self._full, wanted = True, max(0, free)
+            self._full = free <= 0
+            wanted = max(0, free)
         allowed = self._throttle.budget(now, wanted)
         if allowed < wanted and self._timer is None:
             self._apply(now)
         return allowed
+
+    @property
+    def holds_back(self) -> bool:
+        """Somebody was given less than was wanted, and waits."""
+        return self._full or self._timer is not None
 
     def begin(self) -> None:
         self._under_way += 1

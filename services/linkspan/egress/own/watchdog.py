@@ -1,0 +1,77 @@
+"""Ends a process whose consumer could deliver something and does not: a restart helps where we erred."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+from aiokafka.errors import KafkaError
+
+from linkspan.egress.own.member import FlowMember
+from linkspan.egress.own.owner import PartitionOwner
+from linkspan.egress.pipeline import Pipeline
+from linkspan.kernel.errors import LinkspanError
+
+log = structlog.get_logger()
+
+_ASK = 5.0
+
+
+class Stalled(LinkspanError):
+    """A partition makes no progress, and nothing that Linkspan waits for explains it."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    progress: int
+    since: float
+
+
+class Watchdog:
+    """``run`` until cancelled; raises Stalled when a partition had work and no progress for ``limit`` seconds.
+
+    No stall is: Kafka away, the destination away, a message that waits for its next attempt, a throttle.
+    """
+
+    def __init__(self, flow: str, member: FlowMember, pipeline: Pipeline, limit: float) -> None:
+        self._flow, self._member, self._pipeline, self._limit = flow, member, pipeline, limit
+        self._seen: dict[PartitionOwner, _Seen] = {}
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(self._limit / 4)
+            await self.look()
+
+    async def look(self) -> None:
+        """Raises Stalled."""
+        now = asyncio.get_running_loop().time()
+        owners = self._member.owners()
+        self._seen = {owner: seen for owner, seen in self._seen.items() if owner in owners}
+        for owner in owners:
+            seen = self._seen.setdefault(owner, _Seen(owner.progress, now))
+            if owner.progress != seen.progress or self._excused(owner, now) or not await self._has_work(owner):
+                self._seen[owner] = _Seen(owner.progress, now)
+            elif now - seen.since >= self._limit:
+                self._end(owner, now - seen.since)
+
+    def _excused(self, owner: PartitionOwner, now: float) -> bool:
+        wake_at = owner.state.wake_at()
+        return self._member.trouble() is not None or self._pipeline.waits() or (wake_at is not None and wake_at > now)
+
+    async def _has_work(self, owner: PartitionOwner) -> bool:
+        if owner.state.unfinished or owner.state.releases.busy:
+            return True
+        try:
+            async with asyncio.timeout(_ASK):
+                return await owner.lag() > 0
+        except (KafkaError, TimeoutError):
+            return False
+
+    def _end(self, owner: PartitionOwner, seconds: float) -> None:
+        facts = {"flow": self._flow, "partition": owner.partition, "unfinished": owner.state.unfinished}
+        log.error("no progress: this process ends", **facts, seconds=round(seconds), active=owner.active)
+        raise Stalled(
+            f"flow {self._flow}, partition {owner.partition}: {owner.state.unfinished} messages and no progress for "
+            f"{seconds:.0f} s, with Kafka and the destination there"
+        )
