@@ -19,7 +19,7 @@ from linkspan.egress.partition.effect import Record
 from linkspan.egress.partition.fact import FINISHING, Fact
 from linkspan.egress.partition.holds import Hold, Holds
 from linkspan.egress.partition.ids import Ids
-from linkspan.egress.partition.lanes import Message
+from linkspan.egress.partition.lanes import CRITICAL, HIGH, LOW, NORMAL, Message
 from linkspan.egress.partition.memory import Memory
 from linkspan.egress.partition.position import Position
 from linkspan.egress.partition.retry import RetryPolicy
@@ -42,6 +42,8 @@ ERRORS: list[DeliveryError | None] = [
     Superseded("older"),
 ]
 KEYS = [b"a", b"a", b"b", b"c", None]
+#: By event offset.
+URGENCIES = (NORMAL, NORMAL, CRITICAL, NORMAL, LOW, HIGH)
 
 
 #: Message ids come from a few, so that some come twice, with the same content or another.
@@ -100,7 +102,7 @@ class Partition(RuleBasedStateMachine):
     def message(self, offset: int) -> Message:
         key, identity = self.events[offset]
         number, digest = identity or (None, 0)
-        return Message(offset, key, None, id=number, digest=digest)
+        return Message(offset, key, None, id=number, digest=digest, urgency=URGENCIES[offset % 6])
 
     @rule(keys=st.lists(st.tuples(st.sampled_from(KEYS), st.integers(0, 3), IDS), min_size=1, max_size=4))
     def append(self, keys: list[tuple[bytes | None, int, tuple[int, int] | None]]) -> None:

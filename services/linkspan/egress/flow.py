@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import structlog
 
@@ -11,6 +11,7 @@ from linkspan.egress.account.watch import AccountWatch
 from linkspan.egress.deliver.adapter import Adapter
 from linkspan.egress.deliver.breaker import Breaker
 from linkspan.egress.deliver.rest import RestAdapter
+from linkspan.egress.deliver.rest_batch import BatchAdapter
 from linkspan.egress.deliver.websocket import WebSocketAdapter
 from linkspan.egress.instruments import Instruments
 from linkspan.egress.own.clients import KafkaClients
@@ -18,6 +19,7 @@ from linkspan.egress.own.context import FlowContext
 from linkspan.egress.own.control import ControlTail
 from linkspan.egress.own.member import FlowMember
 from linkspan.egress.own.store import StateCodec
+from linkspan.egress.own.timing import Timing
 from linkspan.egress.own.watchdog import Watchdog
 from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.egress.partition.window import WindowLimits
@@ -30,7 +32,7 @@ from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.codec import Decoder, OutcomeCodec
 from linkspan.kernel.commands import CommandCodec
 from linkspan.kernel.json_form import JsonForm
-from linkspan.kernel.resilience.limits import Limits, limits_of
+from linkspan.kernel.resilience.limits import Deliveries, Limits, limits_of
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Deliver, Integration, System
 from linkspan.kernel.telemetry.traces import Tracing
@@ -38,10 +40,15 @@ from linkspan.kernel.topics import FlowTopics, control_topic, egress_group
 
 log = structlog.get_logger()
 
-_ADAPTERS: dict[str, Callable[[System, Deliver], Adapter]] = {"rest": RestAdapter, "websocket": WebSocketAdapter}
-
 #: The longest that an attempt may last, seconds, whatever the session.
 _LONGEST_ATTEMPT = 10.0
+
+
+def _adapter(system: System, deliver: Deliver, timing: Timing) -> Adapter:
+    """A batch is collected no longer than a lease is surely left over."""
+    if system.kind == "websocket":
+        return WebSocketAdapter(system, deliver)
+    return BatchAdapter(system, deliver, timing.checkpoint) if deliver.batch else RestAdapter(system, deliver)
 
 
 class FlowService:
@@ -69,7 +76,7 @@ class FlowService:
         self._codec = OutcomeCodec(catalog)
         destination = integration.systems[flow.to]
         bounded = _bounded(flow.to, destination, clients.timing.attempt)
-        self.adapter = _ADAPTERS[destination.kind](bounded, flow.deliver)
+        self.adapter = _adapter(bounded, flow.deliver, clients.timing)
         self._limits = limits = limits_of(integration) if limits is None else limits
         self._transform = transform = Transform(integration, name, catalog, blobs, limits)
         instruments = Instruments(name, flow.to, tracing)
@@ -77,8 +84,8 @@ class FlowService:
         self.pipeline = Pipeline(
             Preparation(integration, name, catalog, transform, tracing),
             self.adapter,
-            Breaker(retry, destination.concurrency),
-            limits[flow.to],
+            Breaker(retry, destination.concurrency * (flow.deliver.batch.size if flow.deliver.batch else 1)),
+            Deliveries(limits[flow.to], counted=flow.deliver.batch is None),
             instruments,
         )
         self._control = ControlTail(clients, control_topic(integration.integration), CommandCodec(catalog))

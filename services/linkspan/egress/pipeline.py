@@ -24,7 +24,7 @@ from linkspan.egress.partition.lanes import Message
 from linkspan.egress.partition.state import PartitionState
 from linkspan.egress.prepare import Preparation, Prepared
 from linkspan.kernel.errors import DeliveryError, Expired, Poison
-from linkspan.kernel.resilience.limits import Limits
+from linkspan.kernel.resilience.limits import Deliveries
 from linkspan.kernel.telemetry.traces import Traced
 
 log = structlog.get_logger()
@@ -51,7 +51,7 @@ class Pipeline:
     attempts."""
 
     def __init__(
-        self, preparation: Preparation, adapter: Adapter, breaker: Breaker, limits: Limits, instruments: Instruments
+        self, preparation: Preparation, adapter: Adapter, breaker: Breaker, limits: Deliveries, instruments: Instruments
     ) -> None:
         self.preparation, self.adapter, self.breaker = preparation, adapter, breaker
         self._limits, self._instruments = limits, instruments

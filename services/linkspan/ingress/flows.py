@@ -12,14 +12,15 @@ from linkspan.ingress.absent import Fill, filler
 from linkspan.kernel.codec import EventEncoder
 from linkspan.kernel.faults import is_blob_reference
 from linkspan.kernel.json_form import struct_type
-from linkspan.kernel.schemas import Schema, SchemaCatalog
+from linkspan.kernel.schemas import Schema, SchemaCatalog, expanded
 from linkspan.kernel.spec import Flow, Integration
 from linkspan.kernel.topics import FlowTopics, Headers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FlowIntake:
-    """``content``: paths inside the payload whose content may leave the event; ``headers`` are every record's."""
+    """``content``: paths inside the payload whose content may leave the event; ``headers`` are every record's.
+    ``uuid_key``: the key is a uuid, which may be written in either case."""
 
     name: str
     spec: Flow
@@ -30,6 +31,11 @@ class FlowIntake:
     encoder: EventEncoder
     headers: tuple[tuple[str, bytes], ...]
     content: tuple[tuple[str, ...], ...]
+    uuid_key: bool
+
+    def lane(self, key: str) -> str:
+        """One text for each key, however it is written, so that all its messages are one lane."""
+        return key.lower() if self.uuid_key else key
 
 
 def flow_intakes(integration: Integration, catalog: SchemaCatalog) -> list[FlowIntake]:
@@ -53,7 +59,21 @@ def _intake(integration: str, name: str, flow: Flow, catalog: SchemaCatalog) -> 
             (Headers.SCHEMA, ".".join(str(version) for version in encoder.schema.versions).encode()),
         ),
         content=tuple(_content(payload, ())),
+        uuid_key=_has_uuid_key(flow.key, expanded(payload)),
     )
+
+
+def _has_uuid_key(key: str | None, payload: Schema) -> bool:
+    part, *path = (key or "header.messageId").split(".")
+    return _is_uuid(payload, path) if part == "payload" else path == ["messageId"]
+
+
+def _is_uuid(schema: Any, path: list[str]) -> bool:
+    branches = [one for one in (schema if isinstance(schema, list) else [schema]) if isinstance(one, dict)]
+    if not path:
+        return any(one.get("logicalType") == "uuid" for one in branches)
+    fields = [field for one in branches for field in one.get("fields", ())]
+    return any(_is_uuid(field["type"], path[1:]) for field in fields if field["name"] == path[0])
 
 
 def _content(schema: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -86,7 +86,7 @@ class Validator:
             flow.fill(payload, "payload", filled)
         if filled:
             metadata["defaulted"] = [*metadata["defaulted"], *filled]
-        key = key_of({"header": header, "payload": payload}, flow.spec.key)
+        key = flow.lane(key_of({"header": header, "payload": payload}, flow.spec.key))
         return Message(flow, header, payload, metadata, key, now)
 
     def _check_names(self, raw: bytes, envelope: Any, payload: Any) -> None:

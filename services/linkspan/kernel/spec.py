@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 from pydantic_core import PydanticCustomError
 
 from linkspan.kernel.errors import Fault
+from linkspan.kernel.spec_deliver import Batch, batch_fault
 from linkspan.kernel.spec_parts import Name, Part, PerSecond, Seconds
 from linkspan.kernel.spec_transform import StepSpec
 
@@ -143,6 +144,8 @@ class Deliver(Part):
     """Such as /v1/plans/{planId}."""
     method: Method = "POST"
     """HTTP method; of no meaning to a websocket system."""
+    batch: Batch | None = None
+    """Many messages in one request; by default each has its own."""
 
 
 class Duplicates(Part):
@@ -223,6 +226,7 @@ class Integration(Part):
             *self._one_way_tables(),
             *self._useless_polls(),
             *self._lookups_elsewhere(),
+            *self._impossible_batches(),
         ]
         if faults:
             raise _refuse(*faults)
@@ -268,6 +272,15 @@ class Integration(Part):
                     yield Fault(field, f"no system {step.lookup.system!r}; there are {', '.join(self.systems)}")
                 elif system and system.kind != "rest":
                     yield Fault(field, f"a lookup asks a rest system, and this is a {system.kind} system")
+
+    def _impossible_batches(self) -> Iterator[Fault]:
+        for name, flow in self.flows.items():
+            base, system = f"flows.{name}", self.systems.get(flow.to)
+            if system and flow.deliver.batch:
+                fault = batch_fault(f"{base}.deliver.batch", flow.deliver.batch, flow.deliver.path, system.kind)
+                yield from (fault,) if fault else ()
+            if flow.refusal and flow.refusal.batch:
+                yield Fault(f"{base}.refusal.batch", "refusals are told one by one; remove it")
 
     def sources(self) -> list[str]:
         """Systems that Linkspan itself asks or connects to for their messages, in the file's order."""

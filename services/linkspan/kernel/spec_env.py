@@ -50,6 +50,14 @@ class Filled:
         for name, system in systems.items():
             if isinstance(system, dict) and self._environ.get("RETRY_ATTEMPTS"):
                 self._set(system, ("systems", name), ("retry", "attempts"), "RETRY_ATTEMPTS")
+        self._override_batches(data.get("flows"))
+
+    def _override_batches(self, flows: Any) -> None:
+        """Of the flows that deliver in batches; it makes none of the others do so."""
+        for name, flow in flows.items() if isinstance(flows, dict) and self._environ.get("BATCH_SIZE") else ():
+            deliver = flow.get("deliver") if isinstance(flow, dict) else None
+            if isinstance(deliver, dict) and isinstance(deliver.get("batch"), dict):
+                self._set(flow, ("flows", name), ("deliver", "batch", "size"), "BATCH_SIZE")
 
     def _set(self, system: dict[str, Any], base: Place, where: Place, variable: str) -> None:
         if where[:1] == ("auth",) and not self._fits_auth(system, base, where, variable):

@@ -75,7 +75,13 @@ class Bridge:
             await admin.close()
 
     def event(
-        self, key: str, line: int, ttl: int | None = None, age: float = 0.0, message_id: str | None = None
+        self,
+        key: str,
+        line: int,
+        ttl: int | None = None,
+        age: float = 0.0,
+        priority: str = "normal",
+        message_id: str | None = None,
     ) -> tuple[bytes, list[tuple[str, bytes]]]:
         message_id, correlation_id = message_id or str(uuid_utils.uuid7()), str(uuid_utils.uuid7())
         header = {
@@ -87,7 +93,7 @@ class Bridge:
             "type": "Order",
             "version": "1.0",
         }
-        metadata = {"correlationId": correlation_id, "priority": "normal", "ttl": ttl, "retryCount": 0, "defaulted": []}
+        metadata = {"correlationId": correlation_id, "priority": priority, "ttl": ttl, "retryCount": 0, "defaulted": []}
         payload = {"orderId": key, "line": line, "text": f"line {line}"}
         encoded = self.encoder.encode({"header": header, "payload": payload, "metadata": metadata})
         headers = [
@@ -99,6 +105,7 @@ class Bridge:
                 b"00-" + secrets.token_hex(16).encode() + b"-" + secrets.token_hex(8).encode() + b"-01",
             ),
             (Headers.DIGEST, encoded.digest),
+            (Headers.PRIORITY, priority.encode()),
             (Headers.ACCEPTED_AT, b"%d" % now_micros()),
         ]
         return encoded.value, headers

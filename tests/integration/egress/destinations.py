@@ -1,4 +1,4 @@
-"""Two small real destinations that remember what they got and answer as a test wants."""
+"""Small real destinations that remember what they got and answer as a test wants."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ Decide = Callable[[Got], Reply]
 
 @dataclass
 class RestDestination:
-    """``reply`` decides each answer; ``hold`` seconds before it. Tokens are given where ``secret`` is set."""
+    """``reply`` decides each answer, of a message in a batch too; ``whole`` that to a batch, unless None; ``hold``
+    seconds before it. ``batches``: the message ids of each."""
 
     reply: Decide = lambda _got: 201
     hold: float = 0.0
@@ -58,6 +59,8 @@ class RestDestination:
     wanted_fields: dict[str, str] = field(default_factory=dict)
     bearer: bool = False
     port: int = 0
+    whole: Callable[[list[Got]], Reply | None] = lambda _got: None
+    batches: list[list[str]] = field(default_factory=list)
 
     async def start(self) -> RestDestination:
         app = web.Application()
@@ -92,12 +95,15 @@ class RestDestination:
         if any(request.headers.get(name) != value for name, value in self.wanted_fields.items()):
             return web.json_response({"title": "who are you"}, status=401)
         fields = request.headers
+        body = json.loads(await request.read())
+        if "messages" in body:
+            return await self._take_batch(request, body["messages"])
         got = Got(
             fields.get("Idempotency-Key", ""),
             int(fields.get("Linkspan-Sequence", "-1")),
             fields.get("Linkspan-Redelivery") == "possible",
             fields.get("traceparent", ""),
-            json.loads(await request.read()),
+            body,
             dict(fields),
             request.raw_path,
         )
@@ -116,6 +122,33 @@ class RestDestination:
         status = reply if isinstance(reply, int) else 201
         kind = "application/problem+json" if self.problem else "application/json"
         return web.json_response(self.problem or {}, status=status, headers=self.headers, content_type=kind)
+
+    async def _take_batch(self, request: web.Request, messages: list[dict[str, Any]]) -> web.Response:
+        """A reply that is no status but "omit" or "twice" concerns the request, of which the first half was taken."""
+        got = [
+            Got(*(one[name] for name in _ITEM), dict(request.headers), one["path"])  # as for a single one
+            for one in messages
+        ]
+        self.batches.append([one.id for one in got])
+        whole = self.whole(got)
+        if whole is not None:
+            return await self._answer(request, whole)
+        replies = [self.reply(one) for one in got]
+        broken = next((reply for reply in replies if reply in ("silence", "cut", "late")), 200)
+        self.got += got
+        results = [self._result(one, reply) for one, reply in zip(got, replies, strict=True) if reply != "omit"]
+        if broken != 200:
+            return await self._answer(request, broken)
+        await asyncio.sleep(self.hold)
+        return web.json_response({"results": results}, status=207)
+
+    def _result(self, got: Got, reply: Reply) -> dict[str, Any]:
+        after = self.headers.get("Retry-After")
+        more = {} if after is None else {"retryAfter": int(after)}
+        return {"messageId": got.id, "status": reply if isinstance(reply, int) else 201, **(self.problem or {}), **more}
+
+
+_ITEM = ("messageId", "sequence", "redelivery", "traceparent", "body")
 
 
 @dataclass

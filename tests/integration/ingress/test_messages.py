@@ -38,6 +38,21 @@ async def test_an_accepted_message_is_an_event_in_kafka(client: aiohttp.ClientSe
     assert int(headers["accepted-seq"]) > 0
 
 
+async def test_a_uuid_is_one_key_in_whatever_case_it_is_written(client: aiohttp.ClientSession, site: Site) -> None:
+    order_id = str(uuid.uuid4())
+    sent = [order(order_id.upper(), 1), order(order_id, 2), order(order_id.title(), 3)]
+    for message in sent:
+        async with client.post("/v1/messages", json=message) as answer:
+            assert answer.status == 202
+    decode = site.decoder().decode
+    read = [(record, decode(record.value)[1]["payload"]) for record in await site.records()]
+    mine = [(record, payload) for record, payload in read if payload["orderId"].lower() == order_id]
+    assert {record.key for record, _ in mine} == {order_id.encode()}
+    assert len({record.partition for record, _ in mine}) == 1
+    assert [payload["count"] for _, payload in mine] == [1, 2, 3]
+    assert mine[0][1]["orderId"] == order_id.upper(), "the message itself stays as it was sent"
+
+
 async def test_what_a_sender_leaves_out_is_filled_and_recorded(client: aiohttp.ClientSession, site: Site) -> None:
     message = {"header": {"type": "OrderPlaced"}, "payload": order()["payload"]}
     async with client.post("/v1/messages", json=message) as answer:

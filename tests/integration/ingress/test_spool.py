@@ -173,6 +173,31 @@ async def test_killed_while_it_spools_and_a_restart_drains_first(
             assert of_new == sorted(of_new)
 
 
+async def test_what_a_killed_process_spooled_is_drained_by_one_that_runs(
+    broker: EmbeddedKafka, site: Site, tmp_path: Path
+) -> None:
+    """Nobody has to start it again; the running one keeps its own order meanwhile."""
+    data = tmp_path / "data"
+    async with spooling(site, data) as (first, client), spooling(site, data) as (second, other):
+        accepted = {await until_accepting(client), await until_accepting(other)}
+        broker.kill()
+        await until(client, "/ready", 503)
+        accepted |= {await until_accepting(client), await until_accepting(other)}
+        accepted |= await send_batch(client, [order(KEYS[n % 12], n) for n in range(2000)])
+        assert await spooled(client) > 2000
+        first.kill()
+        broker.start()
+        await until(other, "/ready", 200)
+        load = Load(second.url, KEYS, workers=4)
+        async with asyncio.timeout(60):
+            while "left behind is drained here" not in second.log.read_text():  # noqa: ASYNC110 - its log is read
+                await asyncio.sleep(0.2)
+        await until_drained(other)
+        accepted |= await load.stop()
+        assert not await proof(site, accepted)
+        assert await second.terminated() == 0
+
+
 async def test_killed_while_it_drains(broker: EmbeddedKafka, site: Site, tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with spooling(site, data) as (one, client):

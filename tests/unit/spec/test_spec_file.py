@@ -171,6 +171,35 @@ def test_polls_and_lookups_must_fit_the_systems(tmp_path: Path) -> None:
     ]
 
 
+def test_batches_have_defaults_and_the_environment_sets_their_size(tmp_path: Path) -> None:
+    rest = SMALL.replace('websocket, url: "wss://b.test"', 'rest, url: "https://b.test"')
+    batch = load(tmp_path, rest + "    deliver: {path: /all, batch: {}}\n").flows["f"].deliver.batch
+    assert batch is not None
+    assert (batch.size, batch.wait, batch.path) == (100, 1.0, None)
+    text = rest + '    deliver: {path: "/x/{id}", batch: {size: 20, wait: 250ms, path: /x:batch}}\n'
+    batch = load(tmp_path, text, BATCH_SIZE="500").flows["f"].deliver.batch
+    assert batch is not None
+    assert (batch.size, batch.wait, batch.path) == (500, 0.25, "/x:batch")
+    assert load(tmp_path, rest, BATCH_SIZE="500").flows["f"].deliver.batch is None
+    assert mistakes(tmp_path, text, BATCH_SIZE="0") == [
+        "10 flows.f.deliver.batch.size: must be greater than or equal to 1 (the value is from BATCH_SIZE)"
+    ]
+
+
+def test_batches_that_cannot_be_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    rest = SMALL.replace('websocket, url: "wss://b.test"', 'rest, url: "https://b.test"')
+    assert mistakes(tmp_path, rest + '    deliver: {path: "/x/{id}", batch: {}}\n') == [
+        "10 flows.f.deliver.batch.path: say where batches go: /x/{id} names fields of one message"
+    ]
+    assert mistakes(tmp_path, SMALL + "    deliver: {batch: {}}\n    refusal: {batch: {}}\n") == [
+        (
+            "10 flows.f.deliver.batch: only a rest system takes batches, and this is a websocket system: "
+            "its frames wait for no answer anyway"
+        ),
+        "11 flows.f.refusal.batch: refusals are told one by one; remove it",
+    ]
+
+
 def test_words_stay_words(tmp_path: Path) -> None:
     text = SMALL + "values:\n  country: {norway: NO, off: ON, time: 12:30, day: 2026-01-31}\n"
     assert load(tmp_path, text).values["country"] == {

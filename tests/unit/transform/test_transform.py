@@ -166,6 +166,8 @@ def test_a_list_that_jsonata_made_single_is_explained(make: Make) -> None:
         ("($f := function(){$f()}; $f())", "the transform failed: Evaluation timeout"),
         ("($f := function($n){1 + $f($n)}; $f(1))", "the transform failed: Stack overflow"),
         ("[1..1000000]", "The maximum sequence length"),
+        ('$pad("x", 1000000000)', "$pad: the width 1000000000 is above 100000"),
+        ('"x" ~> $pad(-1000000000, "#")', "$pad: the width -1000000000 is above 100000"),
     ],
 )
 def test_an_expression_that_fails_makes_poison(make: Make, expression: str, said: str) -> None:
@@ -173,6 +175,14 @@ def test_an_expression_that_fails_makes_poison(make: Make, expression: str, said
         make(expression).apply_now(message())
     assert said in raised.value.reason
     assert "\n" not in raised.value.reason
+
+
+def test_pad_within_its_bound_is_what_jsonata_says(make: Make) -> None:
+    parts = ['$pad("a", 3)', '$pad("b", -3, "0")', '("c" ~> $pad(2, "%s"))', "$exists($pad(nothing, 5))"]
+    transform = make(f'{{"id": {parts[0]} & {parts[1]} & {parts[2]}, "state": $string({parts[3]})}}')
+    result = transform.apply_now(message())
+    assert result is not None
+    assert (result["id"], result["state"]) == ("a  00bc%", "false")
 
 
 def test_a_whole_number_that_would_be_rounded_is_refused(make: Make) -> None:

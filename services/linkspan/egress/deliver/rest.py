@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import aiohttp
 import structlog
@@ -17,7 +17,7 @@ from linkspan.egress.deliver.paths import PathTemplate
 from linkspan.egress.deliver.reach import listens
 from linkspan.egress.partition.answer import Unanswered
 from linkspan.kernel.errors import DeliveryError, Unavailable
-from linkspan.kernel.http.bounded import read_bounded
+from linkspan.kernel.http.bounded import BODY_LIMIT, read_bounded
 from linkspan.kernel.http.credentials import Credentials, credentials_for
 from linkspan.kernel.spec import Deliver, System
 
@@ -28,7 +28,7 @@ _KEEP_ALIVE = 3.0
 #: A closing adapter waits so long for its requests under way, seconds.
 _GRACE = 0.2
 _NO_LIMIT = aiohttp.ClientTimeout(total=None)
-_Job = tuple[Delivery, Answered]
+Job = tuple[Delivery, Answered]
 
 
 class RestAdapter:
@@ -43,7 +43,8 @@ class RestAdapter:
         self._path = PathTemplate(deliver.path)
         self._limits = (system.timeout / 2, system.timeout)
         self._concurrency = system.concurrency
-        self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
+        self._body_limit = BODY_LIMIT
+        self._jobs: asyncio.Queue[Job] = asyncio.Queue()
         self._in_flight = 0
         self._workers: list[asyncio.Task[None]] = []
         self._refusal: str | None = None
@@ -131,18 +132,25 @@ class RestAdapter:
                 self._method,
                 url,
                 data=delivery.body,
-                headers=_headers(delivery) | credentials,
+                headers=self._fields(delivery) | credentials,
                 allow_redirects=False,
             ) as response:
-                status = response.status
-                body = await read_bounded(response)
-                return status, None if status < 300 else http_error(status, response.headers, body)
+                body = await read_bounded(response, self._body_limit)
+                return response.status, self._judged(delivery, response.status, response.headers, body)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return 0, Unavailable(f"no connection to {url.host}: {error}")
         except (aiohttp.InvalidURL, ValueError) as error:
             return 0, Unavailable(f"the request cannot be made: {error}")
         except aiohttp.ClientError as error:
             return 0, Unanswered(f"the connection broke: {type(error).__name__} {error}".rstrip())
+
+    def _fields(self, delivery: Delivery) -> dict[str, str]:
+        return _headers(delivery)
+
+    def _judged(
+        self, _delivery: Delivery, status: int, headers: Mapping[str, str], body: bytes
+    ) -> DeliveryError | None:
+        return None if status < 300 else http_error(status, headers, body)
 
     def _note(self, refusal: str | None) -> None:
         """Logs once when the credentials stop or start to be taken."""

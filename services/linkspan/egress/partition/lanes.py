@@ -1,4 +1,10 @@
-"""Lanes: the messages of one key, one at a time, in order; FIFO among the lanes whose head may go."""
+"""Lanes: the messages of one key, one at a time, in order.
+
+Among the lanes whose heads may go, the more urgent head goes first, with ageing: a head is as good as one that is a
+class more urgent and became ready ``step`` dispatches later. So urgency overtakes at most so many classes * ``step``
+dispatches, and a steady stream of urgent messages cannot keep the others, and with them the position, back for ever.
+Counted in dispatches and not in seconds, the bound holds for slow destinations as for fast ones.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+LOW, NORMAL, HIGH, CRITICAL = range(4)
+
 
 @dataclass(slots=True, eq=False)
 class Message:
@@ -15,7 +23,8 @@ class Message:
 
     ``charged``: attempts spent so far; ``asked``: failures in a row that spent none. ``redelivery``: the destination
     may have seen it already. ``id``, ``digest``: 64 bits of each, None where the record names no id. ``released``: it
-    comes from ``parked``; ``alone``: it held no key, and so keeps no order now.
+    comes from ``parked``; ``alone``: it held no key, and so keeps no order now. ``urgency``: ``LOW`` to ``CRITICAL``;
+    ``rank``: of the heads that may go, the lowest goes.
     """
 
     offset: int
@@ -32,6 +41,8 @@ class Message:
     accepted_at: int = 0
     released: bool = False
     alone: bool = False
+    urgency: int = NORMAL
+    rank: int = 0
 
     @property
     def lane(self) -> bytes | int:
@@ -42,9 +53,13 @@ class Message:
 class Lanes:
     """Holds every message until its lane is ``released``; hands out at most one of each lane at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, step: int = 1_000) -> None:
         self._lanes: dict[bytes | int, deque[Message]] = {}
-        self._ready: deque[Message] = deque()
+        self._ready = [deque[Message]() for _ in range(CRITICAL + 1)]
+        self._normal = self._ready[NORMAL]
+        self._mixed = False
+        self._step = step
+        self._handed = 0
         self._waiting: list[tuple[float, int, Message]] = []
 
     def __len__(self) -> int:
@@ -54,21 +69,36 @@ class Lanes:
         lane = self._lanes.get(message.lane)
         if lane is None:
             self._lanes[message.lane] = deque((message,))
-            self._ready.append(message)
+            self._queue(message)
         else:
             lane.append(message)
 
     def take(self, budget: int, now: float) -> Iterator[Message]:
         """The heads that may go now, each once, until it is put back, delayed or released."""
         while self._waiting and self._waiting[0][0] <= now:
-            self._ready.append(heapq.heappop(self._waiting)[2])
-        while budget > 0 and self._ready:
+            self._queue(heapq.heappop(self._waiting)[2])
+        while budget > 0 and (queue := self._first() if self._mixed else self._normal):
             budget -= 1
-            yield self._ready.popleft()
+            self._handed += 1
+            yield queue.popleft()
+
+    def _queue(self, message: Message) -> None:
+        urgency = message.urgency
+        message.rank = self._handed - urgency * self._step
+        if urgency != NORMAL:
+            self._mixed = True
+        self._ready[urgency].append(message)
+
+    def _first(self) -> deque[Message] | None:
+        """Each queue is in order of rank, so only their heads are compared."""
+        heads = [queue for queue in self._ready if queue]
+        self._mixed = len(heads) != 1 or heads[0] is not self._normal
+        return min(heads, key=_rank) if heads else None
 
     def put_back(self, message: Message) -> None:
-        """A head that was taken and did not go after all: it is the next."""
-        self._ready.appendleft(message)
+        """A head that was taken and did not go after all: it is the next of its class."""
+        self._mixed = self._mixed or message.urgency != NORMAL
+        self._ready[message.urgency].appendleft(message)
 
     def delay(self, message: Message, until: float) -> None:
         heapq.heappush(self._waiting, (until, message.offset, message))
@@ -78,7 +108,7 @@ class Lanes:
         lane = self._lanes[message.lane]
         lane.popleft()
         if lane:
-            self._ready.append(lane[0])
+            self._queue(lane[0])
         else:
             del self._lanes[message.lane]
 
@@ -88,8 +118,12 @@ class Lanes:
         return followers
 
     def ready(self) -> bool:
-        return bool(self._ready)
+        return any(self._ready)
 
     def wake_at(self) -> float | None:
         """When the next waiting head may go; None where none waits."""
         return self._waiting[0][0] if self._waiting else None
+
+
+def _rank(queue: deque[Message]) -> int:
+    return queue[0].rank

@@ -40,7 +40,7 @@ class PartitionState:
         self._retry = retry
         self._memory = memory
         self._window = Window(limits)
-        self._lanes = Lanes()
+        self._lanes = Lanes(limits.messages)
         self._taken: dict[int, Message] = {}
         self._recording: set[int] = set()
         self._hold = hold

@@ -11,12 +11,13 @@ import msgspec
 from linkspan.egress.partition.effect import Record
 from linkspan.egress.partition.epoch import OWNER
 from linkspan.egress.partition.fact import Fact
-from linkspan.egress.partition.lanes import Message
+from linkspan.egress.partition.lanes import CRITICAL, HIGH, LOW, NORMAL, Message
 from linkspan.kernel.codec import OutcomeCodec
 from linkspan.kernel.message import now_micros
 from linkspan.kernel.topics import Headers
 
 _REASON = 1_000
+_URGENCY = {b"low": LOW, b"high": HIGH, b"critical": CRITICAL}
 RecordHeaders = list[tuple[str, bytes]]
 
 
@@ -36,6 +37,7 @@ class Event(msgspec.Struct):
     key: bytes | None
     headers: Sequence[tuple[str, bytes]]
     refused: str | None = None
+    urgency: int = NORMAL
 
     @classmethod
     def of(cls, record: Any) -> Event:
@@ -65,6 +67,7 @@ class Event(msgspec.Struct):
             key,
             headers,
             _text(found.get(Headers.REFUSED)),
+            _URGENCY.get(found.get(Headers.PRIORITY, b""), NORMAL),
         )
 
 
@@ -96,6 +99,7 @@ def message_of(event: Event) -> Message:
         event,
         id=None if message_id is None else hash64(message_id.encode()),
         digest=0 if digest is None else int.from_bytes(digest[:8]),
+        urgency=event.urgency,
         accepted_at=event.accepted_at,
     )
 

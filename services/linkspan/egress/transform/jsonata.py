@@ -16,6 +16,13 @@ from linkspan.kernel.errors import Poison, UserMistake
 TIMEOUT_MS = 250
 MAX_DEPTH = 200
 MAX_ITEMS = 100_000
+#: Characters that $pad fills up to: the one built-in whose work follows a number in the data, not the data's length.
+MAX_WIDTH = 100_000
+_BOUNDED_PAD = (
+    "($builtInPad := $pad; $pad := function($text, $width, $char) {$exists($text) ? ("
+    f'$abs($width) > {MAX_WIDTH} ? $error("$pad: the width " & $width & " is above {MAX_WIDTH}") : '
+    "$exists($char) ? $builtInPad($text, $width, $char) : $builtInPad($text, $width))};\n%s\n)"
+)
 
 #: A message is tried again and replayed: each time the same result must come out.
 _NOT_REPEATABLE = {
@@ -41,9 +48,9 @@ class Expression:
         self._bound = tuple(name for name in ("header", "metadata") if name in names)
         self._refuse(names, known)
         try:
-            self._compiled = jsonatapy.compile(
-                text, timeout=TIMEOUT_MS, max_stack_depth=MAX_DEPTH, max_sequence_length=MAX_ITEMS
-            )
+            self._compiled = _compiled(text)
+            if "pad" in names:
+                self._compiled = _compiled(_BOUNDED_PAD % text)
         except ValueError as error:
             raise UserMistake(f"not a JSONata expression: {_clean(error)}") from error
         if "value" in names:
@@ -68,6 +75,10 @@ class Expression:
         if made is None:
             raise Poison("the transform gave nothing: its expression matched no part of the message")
         return made
+
+
+def _compiled(text: str) -> Any:
+    return jsonatapy.compile(text, timeout=TIMEOUT_MS, max_stack_depth=MAX_DEPTH, max_sequence_length=MAX_ITEMS)
 
 
 def _scanned(text: str) -> tuple[set[str], frozenset[str], bool]:

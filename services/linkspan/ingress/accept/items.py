@@ -86,7 +86,7 @@ class Items:
                 change.raw,
                 change.message_id,
                 change.correlation_id,
-                change.key(flow.spec.key),
+                flow.lane(change.key(flow.spec.key)),
                 reason,
                 traceparent,
             )

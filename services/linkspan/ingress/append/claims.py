@@ -5,11 +5,11 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from linkspan.ingress.append.store import sync_folder
+from linkspan.kernel.disk import sync_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,16 @@ def claim(parent: Path) -> list[Claim]:
     """Every numbered folder that nobody holds: what processes left that are gone, or one new. Raises OSError."""
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     sync_folder(parent.parent)
-    found = [taken for number in _numbers(parent) if (taken := _taken(parent / str(number)))]
+    found = list(left(parent))
     if found:
         return found
     return [next(taken for number in itertools.count(1) if (taken := _taken(parent / str(number))))]
+
+
+def left(parent: Path, but: Collection[Path] = ()) -> Iterator[Claim]:
+    """Every numbered folder that nobody holds, ``but`` these. Raises OSError."""
+    folders = (parent / str(number) for number in _numbers(parent))
+    return (taken for folder in folders if folder not in but and (taken := _taken(folder)))
 
 
 def _numbers(parent: Path) -> Iterator[int]:

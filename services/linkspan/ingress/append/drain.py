@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import structlog
@@ -29,6 +30,8 @@ log = structlog.get_logger()
 BATCH, BATCH_BYTES = 500, 4 * 1024 * 1024
 #: Seconds until the next attempt where the disk fails.
 AGAIN = 1.0
+#: Seconds between two looks for what processes left that are gone.
+ADOPT_EVERY = 10.0
 
 Put = Callable[[str, Record], None]
 
@@ -65,14 +68,20 @@ class Drain:
         self._after = 0
         await self.close()
         while True:
-            await self._spool.filled.wait()
             try:
+                await self._filled()
                 await self._pass()
             except Exception:  # other flows go on
                 log.exception("the spool cannot be drained; trying again")
                 for _, record in self.give_back():
                     record.settled(NotNow("earlier messages are in the spool, and it cannot be drained"), False)
                 await asyncio.sleep(AGAIN)
+
+    async def _filled(self) -> None:
+        while not self._spool.filled.is_set():
+            await self._spool.adopt()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._spool.filled.wait(), ADOPT_EVERY)
 
     async def close(self) -> None:
         """Removes what Kafka had acknowledged when it went away."""
@@ -146,10 +155,11 @@ class Drain:
         """All of the first one is in Kafka: its file goes, unless messages of flows that are gone are in it."""
         spool, store = self._spool, self._spool.stores[0]
         contents = await spool.call(store.contents)
-        if contents.keys() <= set(spool.flows):
+        drained = contents.keys() <= set(spool.flows)
+        if drained:
             await spool.call(store.clear)
             await self._forget(dict(self._acked))
         elif self._acked:
             raise OSError("the disk is full, and messages of flows that are gone keep the file")
         self._after = 0
-        return spool.next_store()
+        return spool.next_store(drained=drained)

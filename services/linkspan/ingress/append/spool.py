@@ -20,7 +20,9 @@ from typing import TypeVar
 import structlog
 
 from linkspan.ingress.append.claims import Claim, claim
+from linkspan.ingress.append.claims import left as left_folders
 from linkspan.ingress.append.lane import Record
+from linkspan.ingress.append.left import Left, opened, read_left
 from linkspan.ingress.append.store import Row, Store
 from linkspan.ingress.errors import NotNow
 from linkspan.kernel.errors import UserMistake
@@ -40,7 +42,8 @@ T = TypeVar("T")
 
 class Spool:
     """``flows``: names of the flows that can be drained; ``limit``: bytes kept, at most; ``reserve``: bytes of the disk
-    that stay free. ``stores``: what processes that are gone left comes first, the last one is written."""
+    that stay free. ``stores``: what processes that are gone left comes first, the last one is written; what processes
+    leave that go later is taken in by ``adopt``."""
 
     def __init__(self, folder: Path, flows: Iterable[str], limit: int, reserve: int) -> None:
         self.flows = list(flows)
@@ -54,9 +57,12 @@ class Spool:
         self._trouble: str | None = None
         self._oldest: int | None = None
         self.filled = asyncio.Event()  # set while there is something to drain
+        self._parent = folder
+        self._orphans: deque[tuple[Claim, Left]] = deque()
+        self._kept_back: set[Path] = set()
         try:
-            self._claims = claim(folder)
-            self.stores = [self._opened(taken) for taken in self._claims]
+            self._claims = {taken.folder: taken for taken in claim(folder)}
+            self.stores = [self._counted(opened(taken.folder)) for taken in self._claims.values()]
         except (OSError, sqlite3.Error) as error:
             raise UserMistake(f"the spool at {folder} cannot be used: {error}; choose another LINKSPAN_DATA") from error
         self._own = self.stores[-1]
@@ -67,23 +73,36 @@ class Spool:
         for flow in self._messages.keys() - set(self.flows):
             log.error("messages in the spool belong to no flow of the integration; they stay there", flow=flow)
 
-    def _opened(self, taken: Claim) -> Store:
-        store = Store(taken.folder)
-        try:
-            contents = store.contents()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise
-            names = store.set_aside(f"damaged-{time.time_ns()}")
-            log.error("a damaged spool file was set aside", reason=str(error), files=names)  # noqa: TRY400 - known
-            contents = {}
-        for flow, (count, size) in contents.items():
+    def _counted(self, left: Left) -> Store:
+        for flow, (count, size) in left.contents.items():
             self._messages[flow] += count
             self._bytes += size
-        oldest = store.oldest()
-        if oldest is not None:
-            self._oldest = min(oldest, self._oldest or oldest)
-        return store
+        if left.oldest is not None:
+            self._oldest = min(left.oldest, self._oldest or left.oldest)
+        return left.store
+
+    async def adopt(self) -> None:
+        """Takes in what processes left that are gone by now; only while nothing is drained."""
+        await self.call(self._look_for_orphans)
+        while self._orphans:
+            taken, left = self._orphans.popleft()
+            self._claims[taken.folder] = taken
+            self.stores.insert(0, self._counted(left))
+            found = {flow: count for flow, (count, _) in left.contents.items()}
+            log.warning("a spool that was left behind is drained here", folder=str(taken.folder), messages=found)
+            self._measure()
+
+    def _look_for_orphans(self) -> None:
+        """In the spool's thread. An empty folder is left to whoever starts next."""
+        try:
+            for taken in left_folders(self._parent, self._kept_back):
+                left = read_left(taken.folder, self._kept_back.add)
+                if left:
+                    self._orphans.append((taken, left))
+                else:
+                    taken.release()
+        except OSError as error:
+            log.warning("what other processes left cannot be looked for", folder=str(self._parent), reason=str(error))
 
     def holds(self, flow: str) -> bool:
         """Then whatever comes for this flow must queue behind."""
@@ -199,20 +218,25 @@ class Spool:
             self._written.clear()
             await self._written.wait()
 
-    def next_store(self) -> bool:
-        """The first one is done with; False where there is no other. Its folder stays claimed until the end."""
+    def next_store(self, *, drained: bool) -> bool:
+        """The first one is done with; False where there is no other. Unless ``drained`` it has messages of flows that
+        are gone, and is not opened again by this process."""
         if len(self.stores) > 1:
-            self.stores.pop(0).close()
+            done = self.stores.pop(0)
+            done.close()
+            if not drained:
+                self._kept_back.add(done.folder)
+            self._claims.pop(done.folder).release()
             return True
         return False
 
     async def close(self) -> None:
         """Writes what was added; whatever is there stays for the next start."""
         await self.written()
-        for store in self.stores:
+        for store in (*self.stores, *(left.store for _, left in self._orphans)):
             await self.call(store.close)
         self._thread.shutdown()
-        for taken in self._claims:
+        for taken in (*self._claims.values(), *(taken for taken, _ in self._orphans)):
             taken.release()
         if not self.is_bare:
             log.warning("messages stay in the spool until the next start", messages=dict(+self._messages))

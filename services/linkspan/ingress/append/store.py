@@ -6,7 +6,6 @@ the power went is not there at the next start. All of it blocks: the spool calls
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,9 @@ from pathlib import Path
 
 import msgspec
 
+from linkspan.kernel.disk import sync_folder
+
+FILE = "records.sqlite"
 PRAGMAS = ("page_size=8192", "locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL")
 TABLE = """CREATE TABLE IF NOT EXISTS records (
     id INTEGER PRIMARY KEY, flow TEXT NOT NULL, key BLOB NOT NULL,
@@ -47,7 +49,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._file = folder / "records.sqlite"
+        self._file = folder / FILE
         self._opened: sqlite3.Connection | None = None
         self._last = 0
 
@@ -149,12 +151,3 @@ class Store:
         if self._opened is not None:
             self._opened.close()
         self._opened = None
-
-
-def sync_folder(folder: Path) -> None:
-    """After this its entries survive a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -8,10 +8,10 @@ import aiohttp
 BODY_LIMIT = 64 * 1024
 
 
-async def read_bounded(response: aiohttp.ClientResponse) -> bytes:
-    """The body; of a longer one its first ``BODY_LIMIT`` bytes, and the connection is not used again."""
+async def read_bounded(response: aiohttp.ClientResponse, limit: int = BODY_LIMIT) -> bytes:
+    """The body; of a longer one its first ``limit`` bytes, and the connection is not used again."""
     parts: list[bytes] = []
-    left = BODY_LIMIT
+    left = limit
     while left > 0 and (part := await response.content.read(left)):
         parts.append(part)
         left -= len(part)

@@ -46,9 +46,9 @@ class Limits:
     def listen(self, wake: Callable[[], None]) -> None:
         self._listeners.append(wake)
 
-    def budget(self, now: float, wanted: int) -> int:
-        """How many of ``wanted`` may go at ``now``, the event loop's time."""
-        free = self.concurrency - self._under_way
+    def budget(self, now: float, wanted: int, *, counted: bool = True) -> int:
+        """How many of ``wanted`` may go at ``now``, the event loop's time; not ``counted``: not as one request each."""
+        free = self.concurrency - self._under_way if counted else wanted
         if wanted > free:
             self._full = free <= 0
             wanted = max(0, free)
@@ -62,12 +62,12 @@ class Limits:
         """Somebody was given less than was wanted, and waits."""
         return self._full or self._timer is not None
 
-    def begin(self) -> None:
-        self._under_way += 1
+    def begin(self, *, counted: bool = True) -> None:
+        self._under_way += counted
         self._throttle.spend()
 
-    def end(self) -> None:
-        self._under_way -= 1
+    def end(self, *, counted: bool = True) -> None:
+        self._under_way -= counted
         if self._full:
             self._full = False
             self._wake()
@@ -116,6 +116,28 @@ class Limits:
         self._listeners.rotate(-1)
         for wake in tuple(self._listeners):
             wake()
+
+
+class Deliveries:
+    """A flow's share in the limits of its destination. Messages that go in batches are not ``counted`` as requests: the
+    adapter keeps as many at once as there may be."""
+
+    def __init__(self, limits: Limits, *, counted: bool = True) -> None:
+        self._limits, self._counted = limits, counted
+        self.listen, self.answered = limits.listen, limits.answered
+
+    @property
+    def holds_back(self) -> bool:
+        return self._limits.holds_back
+
+    def budget(self, now: float, wanted: int) -> int:
+        return self._limits.budget(now, wanted, counted=self._counted)
+
+    def begin(self) -> None:
+        self._limits.begin(counted=self._counted)
+
+    def end(self) -> None:
+        self._limits.end(counted=self._counted)
 
 
 def limits_of(integration: Integration) -> dict[str, Limits]:

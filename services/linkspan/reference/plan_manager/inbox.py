@@ -70,9 +70,9 @@ async def put_analysis(plan_id: uuid.UUID, analysis_id: uuid.UUID, request: Requ
     """
     message = _parsed(await request.body())
     delivery = _delivery("analysis", (plan_id, analysis_id), request, message)
-    view = await _payload(request, delivery, message, AnalysisView)
+    view = await payload_of(request, delivery, message, AnalysisView)
     stored = view.model_dump(mode="json")
-    answer = await _keep(request, delivery, lambda connection: results.store_analysis(connection, delivery, stored))
+    answer = await keep(request, delivery, lambda connection: results.store_analysis(connection, delivery, stored))
     body = {"planId": delivery.plan_id, "analysisId": delivery.item_id, "storedAt": answer.stored_at}
     return _answered(answer, {**body, "sequence": delivery.sequence})
 
@@ -87,7 +87,7 @@ async def put_refusal(plan_id: uuid.UUID, message_id: uuid.UUID, request: Reques
     """Keeps why a message of this plan could not be handled; the plan's page shows it."""
     message = _parsed(await request.body())
     delivery = _delivery("refusal", (plan_id, message_id), request, message)
-    notice = await _payload(request, delivery, message, Refusal)
+    notice = await payload_of(request, delivery, message, Refusal)
     said = {"planId": (notice.plan_id, plan_id), "messageId": (notice.message_id, message_id)}
     wrong = [
         Fault(f"payload.{name}", f"is {inside}, the path says {outside}")
@@ -96,7 +96,7 @@ async def put_refusal(plan_id: uuid.UUID, message_id: uuid.UUID, request: Reques
     ]
     if wrong:
         await _refuse(request, delivery, invalid(wrong))
-    answer = await _keep(
+    answer = await keep(
         request,
         delivery,
         lambda connection: results.store_refusal(connection, delivery, notice.failure, notice.reason),
@@ -145,18 +145,18 @@ def _delivery(
         idempotency_key=headers.get("idempotency-key") or f"{ids[0]}/{ids[1]}",
         sequence=None if sequence is None else int(sequence),
         redelivery=headers.get("linkspan-redelivery", "").lower() == "possible",
-        correlation_id=_storable(carried) if isinstance(carried, str) else headers.get("x-correlation-id"),
+        correlation_id=storable(carried) if isinstance(carried, str) else headers.get("x-correlation-id"),
         traceparent=valid(headers.get("traceparent")),
         request_id=headers.get("x-request-id"),
     )
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """JSON can spell halves of characters, which no database takes."""
     return text[:200].encode("utf-8", "replace").decode()
 
 
-async def _payload(request: Request, delivery: Delivery, message: dict[str, Any] | str, model: type[M]) -> M:
+async def payload_of(request: Request, delivery: Delivery, message: dict[str, Any] | str, model: type[M]) -> M:
     if isinstance(message, str):
         await _refuse(request, delivery, invalid([Fault("body", message)]))
     try:
@@ -165,7 +165,7 @@ async def _payload(request: Request, delivery: Delivery, message: dict[str, Any]
         await _refuse(request, delivery, invalid(faults_of(error, "payload.")))
 
 
-async def _keep(request: Request, delivery: Delivery, work: Work[Answer]) -> Answer:
+async def keep(request: Request, delivery: Delivery, work: Work[Answer]) -> Answer:
     tracing: Tracing = request.app.state.tracing
     store: Store = request.app.state.store
     attributes = {CORRELATION_ID: delivery.correlation_id or "", MESSAGE_ID: delivery.idempotency_key}
@@ -177,7 +177,7 @@ async def _keep(request: Request, delivery: Delivery, work: Work[Answer]) -> Ans
 
 
 async def _refuse(request: Request, delivery: Delivery, problem: Problem) -> NoReturn:
-    await _keep(request, delivery, lambda connection: results.refuse(connection, delivery, problem))
+    await keep(request, delivery, lambda connection: results.refuse(connection, delivery, problem))
     raise problem
 
 

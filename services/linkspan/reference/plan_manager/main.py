@@ -21,7 +21,7 @@ from linkspan.kernel.telemetry.traces import Tracing
 from linkspan.reference import problems
 from linkspan.reference.credentials import development_default
 from linkspan.reference.event_loop import run_until_stopped
-from linkspan.reference.plan_manager import api, inbox, oauth, pages
+from linkspan.reference.plan_manager import api, batch, inbox, oauth, pages
 from linkspan.reference.plan_manager.oauth import Tokens
 from linkspan.reference.plan_manager.tables import SCHEMA
 from linkspan.reference.plan_manager.webhook import Webhook
@@ -78,7 +78,7 @@ def _application(store: Store, webhook: Webhook) -> FastAPI:
         title="Plan manager", summary="System A of Linkspan's reference integration.", version=__version__
     )
     problems.install(app)
-    for router in (oauth.router, api.router, inbox.router, pages.router):
+    for router in (oauth.router, api.router, inbox.router, batch.router, pages.router):
         app.include_router(router)
 
     async def ingress() -> str | None:

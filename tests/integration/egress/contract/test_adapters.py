@@ -12,16 +12,21 @@ from tests.integration.egress.destinations import QueueDestination, RestDestinat
 
 from linkspan.egress.deliver.adapter import Adapter, Delivery
 from linkspan.egress.deliver.rest import RestAdapter
+from linkspan.egress.deliver.rest_batch import BatchAdapter
 from linkspan.egress.deliver.websocket import WebSocketAdapter
 from linkspan.egress.partition.answer import Unanswered, Withheld
 from linkspan.kernel.errors import DeliveryError, Rejected, Transient, Unavailable
 from linkspan.kernel.spec import Deliver, System
+from linkspan.kernel.spec_deliver import Batch
 
 Destination = RestDestination | QueueDestination
-KINDS: dict[str, tuple[Callable[[], Destination], Callable[..., Adapter]]] = {
-    "rest": (RestDestination, RestAdapter),
-    "websocket": (QueueDestination, WebSocketAdapter),
+KINDS: dict[str, tuple[Callable[[], Destination], Callable[[System], Adapter]]] = {
+    "rest": (RestDestination, lambda system: RestAdapter(system, TO)),
+    "rest in batches": (RestDestination, lambda system: BatchAdapter(system, IN_BATCHES, 1.0)),
+    "websocket": (QueueDestination, lambda system: WebSocketAdapter(system, TO)),
 }
+TO = Deliver(path="/v1/queue")
+IN_BATCHES = Deliver(path="/v1/queue", batch=Batch(size=8, wait=0.02))
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
@@ -45,7 +50,7 @@ class Harness:
     """An adapter, its destination, and the answers in order of arrival."""
 
     def __init__(self, kind: str) -> None:
-        make, self._adapter_class = KINDS[kind]
+        make, self._make = KINDS[kind]
         self.destination = make()
         self.answers: list[tuple[str, DeliveryError | None]] = []
         self.adapter: Adapter
@@ -62,7 +67,7 @@ class Harness:
         system = System.model_validate(
             {"kind": kind, "url": url, "auth": {"api_key": api_key}, "timeout": self.timeout, "heartbeat": 30}
         )
-        self.adapter = self._adapter_class(system, Deliver(path="/v1/queue"))
+        self.adapter = self._make(system)
         await self.adapter.open()
         if listening and api_key == "key":
             await self.connected()
