@@ -144,7 +144,7 @@ async def test_a_faulty_change_is_kept_as_it_came_with_its_faults(kafka: Kafka, 
         feed.items.append("[5]")
         feed.add({"anything": 2}, "Unheard")
         feed.add(order(3, note="x" * 1_200_000))
-        feed.add({**wrong, "count": 1} | {"colour": None})
+        feed.add({**wrong, "count": 1} | {"colour": None, "orderId": str(uuid.uuid4())})
         async with replica(site) as one:
             found = await records(site, 6)
             counted = await metrics(one)

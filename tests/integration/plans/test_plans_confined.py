@@ -64,7 +64,8 @@ async def test_a_plan_that_needs_too_much_memory_is_refused(house: bytes) -> Non
 async def test_memory_that_runs_out_while_parsing_is_refused_too(house: bytes) -> None:
     # A list of numbers takes about ten times its text, once parsed.
     bomb = b"#900001=IFCCARTESIANPOINTLIST3D((" + b"(1.,2.,3.)," * 1_500_000 + b"(1.,2.,3.)));\nENDSEC;\nEND-ISO"
-    with pytest.raises(Poison, match="needed more than 320 MB of memory"):
+    # Native code that gets no memory may not survive to say so.
+    with pytest.raises(Poison, match=r"needed more than 320 MB of memory|crashed its reader with signal SIG"):
         await extract_confined(house.replace(b"ENDSEC;\nEND-ISO", bomb), "ifc", "it", Limits(memory_mb=320))
 
 
