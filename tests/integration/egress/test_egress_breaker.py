@@ -7,15 +7,17 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from tests.integration.egress.bridge import lines_by_key, order_id
+from tests.integration.egress.bridge import in_order, lines_by_key, order_id
 from tests.integration.egress.conftest import MakeBridge, queue_system, rest_system
 from tests.integration.egress.destinations import Got, QueueDestination, Reply, RestDestination, until
 from tests.integration.egress.traffic import most_in_a_second, traffic
 
 from linkspan.egress.deliver.breaker import Mode
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 BAD = order_id(7)
+#: Half of it is a first attempt's: a busy machine must not be taken for a silent one.
+PATIENT = "4s"
 ORDERS = [(order_id(key), line) for line in range(200) for key in range(10)]
 Destination = RestDestination | QueueDestination
 
@@ -32,11 +34,12 @@ async def bad_ends_dead(made: Any, destination: Destination) -> list[dict[str, A
     await made.append((BAD, 0))
     async with made.serving():
         async with traffic(made) as others:
-            await made.wait_outcomes(1, seconds=90, kinds=("dead_lettered",))
+            await made.wait_outcomes(1, seconds=180, kinds=("dead_lettered",))
         outcomes: list[dict[str, Any]] = await made.wait_outcomes(len(others.sent) + 1, seconds=60)
-    delivered = lines_by_key([got.order for got in destination.got if got.order[0] != BAD])
-    assert sum(len(lines) for lines in delivered.values()) == len(others.sent), "each once"
-    assert all(lines == sorted(lines) for lines in delivered.values())
+    first = {got.id: got for got in reversed(destination.got) if got.order[0] != BAD}
+    assert len(first) == len(others.sent)
+    assert all(got.redelivery for got in destination.got if got.order[0] != BAD and first[got.id] is not got)
+    assert all(in_order(lines) for lines in lines_by_key([got.order for got in destination.got]).values())
     assert {one["key"] for one in outcomes if one["kind"] in ("dead_lettered", "attempt_failed")} == {BAD}
     return outcomes
 
@@ -46,7 +49,7 @@ async def test_a_message_that_alone_fails_ends_as_a_dead_letter_and_every_other_
     bridge: MakeBridge, rest: RestDestination, reply: Reply
 ) -> None:
     rest.reply = lambda got: reply if got.order[0] == BAD else 201
-    made = await bridge(rest_system(rest, timeout="1s"))
+    made = await bridge(rest_system(rest, timeout=PATIENT))
     outcomes = await bad_ends_dead(made, rest)
     kinds = Counter(one["kind"] for one in outcomes if one["key"] == BAD)
     assert kinds == {"attempt_failed": 2, "dead_lettered": 1}
@@ -59,7 +62,7 @@ async def test_a_frame_that_is_never_answered_ends_as_a_dead_letter_too(
     bridge: MakeBridge, queue: QueueDestination
 ) -> None:
     queue.reply = lambda got: "silence" if got.order[0] == BAD else 201
-    made = await bridge(queue_system(queue, timeout="1s"), deliver={"path": "/v1/queue"})
+    made = await bridge(queue_system(queue, timeout=PATIENT), deliver={"path": "/v1/queue"})
     outcomes = await bad_ends_dead(made, queue)
     assert Counter(one["kind"] for one in outcomes if one["key"] == BAD) == {"attempt_failed": 2, "dead_lettered": 1}
 
@@ -106,7 +109,7 @@ async def test_a_destination_that_answers_nobody_well_is_an_outage_also_beside_a
         return reply if away else 500 if got.order[0] == BAD else 201
 
     rest.reply = answer
-    made = await bridge(rest_system(rest, timeout="500ms"))
+    made = await bridge(rest_system(rest, timeout=PATIENT))
     await made.append((BAD, 0))
     async with made.serving() as service:
         async with traffic(made) as others:
@@ -118,7 +121,7 @@ async def test_a_destination_that_answers_nobody_well_is_an_outage_also_beside_a
             await asyncio.sleep(2)
             assert len(rest.got) - asked < (len(others.sent) - sent) / 2, "most of them wait"
             away = False
-            await made.wait_outcomes(1, seconds=90, kinds=("dead_lettered",))
+            await made.wait_outcomes(1, seconds=180, kinds=("dead_lettered",))
         outcomes = await made.wait_outcomes(len(others.sent) + 1, seconds=60)
     assert {one["key"] for one in outcomes if one["attempt"]} == {BAD}
     assert {one["kind"] for one in outcomes if one["key"] != BAD} == {"delivered"}
