@@ -21,11 +21,12 @@ class Traffic:
     def __init__(self, made: Bridge, keys: int, every: float) -> None:
         self._made, self._keys, self._every = made, keys, every
         self.sent: list[tuple[str, int]] = []
+        self.ended = False
 
     async def run(self) -> None:
         made, number = self._made, 0
         async with AIOKafkaProducer(bootstrap_servers=made.bootstrap, acks="all") as producer:
-            while True:
+            while not self.ended:
                 key, line = order_id(FIRST_KEY + number % self._keys), number // self._keys
                 value, headers = made.event(key, line)
                 partition = partition_of(key.encode(), made.partitions)
@@ -43,8 +44,8 @@ async def traffic(made: Bridge, keys: int = 6, every: float = 0.03) -> AsyncIter
     try:
         yield going
     finally:
-        task.cancel()
-        await asyncio.wait({task})
+        going.ended = True
+        await task
 
 
 def most_in_a_second(times: list[float]) -> int:
