@@ -27,7 +27,7 @@ class Instruments:
     """Of one flow; metric children are looked up once."""
 
     def __init__(self, flow: str, destination: str, tracing: Tracing) -> None:
-        self.flow, self._destination, self._tracing = flow, destination, tracing
+        self.flow, self.destination, self._tracing = flow, destination, tracing
         self._outcomes = {kind: metrics.OUTCOMES.labels(flow, kind) for kind in _KINDS}
         results = ("delivered", *(failure.value for failure in FailureClass))
         self._attempts = {result: metrics.ATTEMPTS.labels(flow, result) for result in results}
@@ -44,7 +44,7 @@ class Instruments:
             return self._tracing.begin("deliver", parent, SpanKind.PRODUCER)
         facts: dict[str, str | int] = {
             traces.FLOW: self.flow,
-            traces.DESTINATION: self._destination,
+            traces.DESTINATION: self.destination,
             traces.MESSAGE_ID: prepared.header["messageId"],
             traces.CORRELATION_ID: prepared.metadata["correlationId"],
             traces.PARTITION: str(partition),
@@ -94,7 +94,7 @@ class Instruments:
         now = time.monotonic()
         if now - self._told_waiting >= 5:
             self._told_waiting = now
-            log.warning("delivery waits", flow=self.flow, destination=self._destination, reason=reason)
+            log.warning("delivery waits", flow=self.flow, destination=self.destination, reason=reason)
 
     def decided(self, effect: Record, partition: int) -> None:
         """A dead letter is told with everything that finds it again."""
@@ -103,7 +103,7 @@ class Instruments:
             log.warning(
                 "dead letter" if effect.kind == "dead_lettered" else "expired",
                 flow=self.flow,
-                destination=self._destination,
+                destination=self.destination,
                 partition=partition,
                 offset=effect.message.offset,
                 key=facts.key.decode("utf-8", "replace") if facts.key else None,

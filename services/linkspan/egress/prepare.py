@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import msgspec
 from opentelemetry.trace import SpanKind
 
-from linkspan.egress.deliver.adapter import Delivery
+from linkspan.egress.deliver.adapter import Delivery, always
 from linkspan.egress.partition.lanes import Message
 from linkspan.egress.record.outcome import Event
+from linkspan.egress.transform.asked import Cause
 from linkspan.egress.transform.transform import Transform
 from linkspan.kernel.codec import Decoder
 from linkspan.kernel.errors import Poison
@@ -69,8 +71,8 @@ class Preparation:
         """Raises Poison, and what a step raises."""
         with self._consumed(event, traces.valid(event.traceparent)) as consumed:
             message = self._decode(event)
-            with self._tracing.span("transform", consumed.traceparent, SpanKind.INTERNAL, _facts(event)):
-                payload = await self._transform.apply(message)
+            with self._tracing.span("transform", consumed.traceparent, SpanKind.INTERNAL, _facts(event)) as traced:
+                payload = await self._transform.apply(message, cause=Cause(self._tracing, traced.traceparent))
             return self._prepared(consumed.traceparent, message, payload)
 
     def _consumed(self, event: Event, parent: str | None) -> AbstractContextManager[Traced]:
@@ -94,7 +96,9 @@ class Preparation:
         return Prepared(header, payload, metadata, values, ttl, expires_at, traceparent)
 
     @staticmethod
-    def compose(message: Message, prepared: Prepared, traceparent: str) -> Delivery:
+    def compose(
+        message: Message, prepared: Prepared, traceparent: str, may_go: Callable[[], bool] = always
+    ) -> Delivery:
         """The attempt ``message.tries``; the outgoing ``retryCount`` is the attempts charged before it."""
         header = prepared.header
         body = {
@@ -112,6 +116,7 @@ class Preparation:
             message.tries,
             prepared.values,
             _encode(body),
+            may_go,
         )
 
 

@@ -26,6 +26,7 @@ from linkspan.ingress.accept.http import Messages, Route, Routes
 from linkspan.ingress.accept.items import Items
 from linkspan.ingress.accept.leadership import Leadership
 from linkspan.ingress.accept.poller import Poller
+from linkspan.ingress.accept.standing import Standing
 from linkspan.ingress.accept.wait import OutcomeWatch
 from linkspan.ingress.accept.websocket import Source as WebSocketSource
 from linkspan.ingress.append.appender import Appender
@@ -36,16 +37,17 @@ from linkspan.ingress.reach import system_checks
 from linkspan.ingress.settings import IngressSettings
 from linkspan.ingress.validate import Validator
 from linkspan.kernel.blobs import BlobStore
-from linkspan.kernel.codec import OutcomeCodec
+from linkspan.kernel.codec import OutcomeCodec, RecordCodec
 from linkspan.kernel.config import read_settings
 from linkspan.kernel.lifecycle import bind, calm_collector, http_server, stop_event
+from linkspan.kernel.resilience.limits import Limits
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Integration
 from linkspan.kernel.spec_file import catalog_for, check_production, load_integration
 from linkspan.kernel.telemetry.logs import configure_logs
 from linkspan.kernel.telemetry.traces import Tracing
 from linkspan.kernel.topic_admin import ensure_topics
-from linkspan.kernel.topics import sources_topic
+from linkspan.kernel.topics import sources_topic, status_topic
 
 log = structlog.get_logger()
 
@@ -66,7 +68,8 @@ class Ingress:
             self.spool,
             settings.linkspan_spool_grace_seconds,
         )
-        self.watch = OutcomeWatch(client, flows, OutcomeCodec(catalog))
+        standing = Standing(RecordCodec(catalog, "Status"))
+        self.watch = OutcomeWatch(client, flows, OutcomeCodec(catalog), status_topic(integration.integration), standing)
         replica = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         pipeline = Pipeline(Validator(flows, catalog), BlobStore(settings.blobs), self.appender, self.tracing, replica)
         self.leadership = Leadership(
@@ -99,7 +102,7 @@ class Ingress:
             return WebSocketSource(name, system, pipeline, self.tracing, limit, kafka)
         cursor = Cursor(settings.kafka_client(), sources_topic(integration.integration), name)
         by_type = {flow.spec.type: flow for flow in flows if flow.spec.from_ == name}
-        feed = Feed(system, system.poll, limit)
+        feed = Feed(system, system.poll, limit, Limits.of(name, system))
         items = Items(name, system.poll, pipeline, by_type, self.tracing)
         return Poller(name, system.poll, feed, cursor, items, kafka)
 

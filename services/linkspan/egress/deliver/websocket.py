@@ -12,15 +12,13 @@ from linkspan.egress.deliver.adapter import Answered, Delivery
 from linkspan.egress.deliver.frames import answer_error, read_answer, submit_frame
 from linkspan.egress.deliver.pending import Pending, Sent
 from linkspan.egress.deliver.socket import NotConnected, Socket, open_socket
-from linkspan.egress.partition.answer import Unanswered
+from linkspan.egress.partition.answer import Unanswered, Withheld
 from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.kernel.errors import Unavailable
 from linkspan.kernel.spec import Deliver, System
 
 log = structlog.get_logger()
 
-#: Frames that may wait for their answers.
-IN_FLIGHT = 1_000
 #: How often overdue answers are looked for, seconds.
 _SWEEP = 0.25
 _AWAY = "not connected"
@@ -32,14 +30,15 @@ class WebSocketAdapter:
     ``unmatched`` counts answers to nothing that waits: late, repeated or unknown.
     """
 
-    def __init__(self, system: System, deliver: Deliver, in_flight: int = IN_FLIGHT) -> None:
+    def __init__(self, system: System, deliver: Deliver) -> None:
         self.wake: Callable[[], None] = lambda: None
+        self.together = 1
         self.unmatched = 0
         self._system = system
         self._url = system.url.rstrip("/") + deliver.path
-        self._limit = in_flight
+        self._limit = system.concurrency
         self._pending = Pending()
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[Sent] = deque()
         self._queued = asyncio.Event()
         self._connection: Socket | None = None
         self._heard = 0.0
@@ -49,6 +48,9 @@ class WebSocketAdapter:
 
     async def open(self) -> None:
         self._tasks = [asyncio.create_task(self._stay_connected()), asyncio.create_task(self._sweep())]
+
+    def away(self) -> str | None:
+        return None if self._connection is not None else self._trouble or _AWAY
 
     def capacity(self) -> int:
         return 0 if self._connection is None else self._limit - len(self._pending)
@@ -63,7 +65,7 @@ class WebSocketAdapter:
 
     def _send(self, sent: Sent | None) -> None:
         if sent is not None:
-            self._queue.append(submit_frame(sent.delivery))
+            self._queue.append(sent)
             self._queued.set()
 
     async def close(self) -> None:
@@ -110,7 +112,20 @@ class WebSocketAdapter:
             self._queued.clear()
             while self._queue:
                 await connection.writable.wait()
-                connection.send(self._queue.popleft())
+                if self._queue and self._goes(sent := self._queue.popleft()):
+                    connection.send(submit_frame(sent.delivery))
+
+    def _goes(self, sent: Sent) -> bool:
+        """It may have waited for a connection that takes nothing: then it is overdue, or not ours any more."""
+        if not self._pending.holds(sent):
+            return False
+        if not sent.delivery.may_go():
+            self._pending.take(sent.delivery.message_id)
+            self._send(self._pending.follower(sent.delivery.message_id))
+            sent.answered(sent.delivery, Withheld("not sent: the partition may belong to another replica by now"))
+            return False
+        sent.written = True
+        return True
 
     def _answer(self, frame: bytes) -> None:
         self._heard = asyncio.get_running_loop().time()
@@ -127,8 +142,8 @@ class WebSocketAdapter:
 
     def _lost(self, reason: str) -> None:
         self._queue.clear()
-        for sent, was_sent in self._pending.clear():
-            sent.answered(sent.delivery, Unanswered(reason) if was_sent else Unavailable(reason))
+        for sent in self._pending.clear():
+            sent.answered(sent.delivery, Unanswered(reason) if sent.written else Unavailable(reason))
 
     async def _sweep(self) -> None:
         """Answers what is overdue. A connection that said nothing all that time is given up."""
@@ -139,7 +154,8 @@ class WebSocketAdapter:
             for sent in self._pending.overdue(loop.time()):
                 silent = silent or self._heard < sent.at
                 self._send(self._pending.follower(sent.delivery.message_id))
-                sent.answered(sent.delivery, Unanswered("no answer in time"))
+                late = Unanswered("no answer in time") if sent.written else Unavailable("it could not be sent in time")
+                sent.answered(sent.delivery, late)
             if silent and self._connection is not None:
                 self._connection.abort()
                 self._connection = None

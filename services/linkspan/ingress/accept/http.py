@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
@@ -100,13 +99,11 @@ class Messages:
             )
             traced.belongs_to(acceptance.correlation_id)
             await acceptance.settled()
-            outcome = expected[0].outcome
-            if not acceptance.spooled:
-                await asyncio.wait([outcome], timeout=max(0.0, deadline - time.monotonic()))
+            left = 0.0 if acceptance.spooled else deadline - time.monotonic()
+            found = await self._watch.decided(expected[0], acceptance.flow, left)
         finally:
             for one in expected:
                 self._watch.forget(one)
-        found = outcome.result() if outcome.done() else None
         if found is None:
             await _queued(send, request, acceptance, known, will_retry=True)
         else:
