@@ -1,4 +1,4 @@
-"""The integration that is measured: orders of about 1 KB come in over HTTP and go out over a WebSocket."""
+"""The integrations that are measured: orders of about 1 KB come in over HTTP and go out over a WebSocket, or HTTP."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from typing import Any
 
 import yaml
 
-NAME, FLOW = "bench", "orders"
+#: Of the one that delivers by WebSocket, and of the one that delivers by HTTP.
+NAME, BY_HTTP = "bench", "benchhttp"
+FLOW = "orders"
+#: Requests of an HTTP delivery under way at once.
+AT_ONCE = 64
 PARTITIONS, KEYS = 4, 2_000
 JSONATA = '{"orderId": orderId, "line": line, "text": text}'
 #: What makes a message about 1 KB of JSON.
@@ -20,31 +24,31 @@ _UUID = {"type": "string", "logicalType": "uuid"}
 _PAYLOAD = [{"name": "orderId", "type": _UUID}, {"name": "line", "type": "int"}, {"name": "text", "type": "string"}]
 
 
-def write_integration(directory: Path, receiver: int) -> Path:
-    """The integration file; ``receiver``: port of the receiving WebSocket server."""
-    schemas = directory / "schemas" / NAME
+def write_integration(directory: Path, name: str, port: int) -> Path:
+    """The integration file; ``port`` of the receiving server."""
+    schemas = directory / "schemas" / name
     schemas.mkdir(parents=True)
-    order = {"type": "record", "namespace": f"{NAME}.payload", "name": "Order", "fields": _PAYLOAD}
+    order = {"type": "record", "namespace": f"{name}.payload", "name": "Order", "fields": _PAYLOAD}
     (schemas / "Order.1.avsc").write_text(json.dumps(order))
-    spec: dict[str, Any] = {
-        "integration": NAME,
-        "schemas": "schemas",
-        "systems": {
-            "shop": {"kind": "rest", "url": "http://127.0.0.1:9"},
-            "store": {"kind": "websocket", "url": f"ws://127.0.0.1:{receiver}", "auth": {"api_key": "bench"}},
-        },
-        "flows": {
-            FLOW: {
-                "from": "shop",
-                "to": "store",
-                "type": "Order",
-                "key": "payload.orderId",
-                "partitions": PARTITIONS,
-                "transform": [{"jsonata": JSONATA}],
-            }
-        },
+    store: dict[str, Any] = {"kind": "websocket", "url": f"ws://127.0.0.1:{port}", "auth": {"api_key": "bench"}}
+    if name == BY_HTTP:
+        store |= {"kind": "rest", "url": f"http://127.0.0.1:{port}", "throttle": {"concurrency": AT_ONCE}}
+    flow: dict[str, Any] = {
+        "from": "shop",
+        "to": "store",
+        "type": "Order",
+        "key": "payload.orderId",
+        "partitions": PARTITIONS,
+        "transform": [{"jsonata": JSONATA}],
+        "deliver": {"path": "/orders"} if name == BY_HTTP else {},
     }
-    file = directory / "integration.yaml"
+    spec = {
+        "integration": name,
+        "schemas": "schemas",
+        "systems": {"shop": {"kind": "rest", "url": "http://127.0.0.1:9"}, "store": store},
+        "flows": {FLOW: flow},
+    }
+    file = directory / f"{name}.yaml"
     file.write_text(yaml.safe_dump(spec, sort_keys=False))
     return file
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+
+import structlog
 
 from linkspan.egress.account.watch import AccountWatch
 from linkspan.egress.deliver.adapter import Adapter
 from linkspan.egress.deliver.breaker import Breaker
 from linkspan.egress.deliver.rest import RestAdapter
 from linkspan.egress.deliver.rest_batch import BatchAdapter
-from linkspan.egress.deliver.throttle import Throttle
 from linkspan.egress.deliver.websocket import WebSocketAdapter
 from linkspan.egress.instruments import Instruments
 from linkspan.egress.own.clients import KafkaClients
@@ -30,26 +32,26 @@ from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.codec import Decoder, OutcomeCodec
 from linkspan.kernel.commands import CommandCodec
 from linkspan.kernel.json_form import JsonForm
+from linkspan.kernel.resilience.limits import Limits, limits_of
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Deliver, Integration, System
 from linkspan.kernel.telemetry.traces import Tracing
 from linkspan.kernel.topics import FlowTopics, control_topic, egress_group
 
+log = structlog.get_logger()
 
-def _adapter(system: System, deliver: Deliver, timing: Timing) -> Adapter:
-    """A batch is collected no longer than a lease is surely left over."""
-    if system.kind == "websocket":
-        return WebSocketAdapter(system, deliver)
-    return BatchAdapter(system, deliver, timing.checkpoint) if deliver.batch else RestAdapter(system, deliver)
+#: The longest that an attempt may last, seconds, whatever the session.
+_LONGEST_ATTEMPT = 10.0
 
 
 class FlowService:
-    """One flow of an integration: its member, its destination, and its refusals where it has them.
+    """One flow of an integration: its member, its destination, and its refusals where it has them. ``limits``: of each
+    system, shared by the flows of a process.
 
     Raises UserMistake where transform or schemas cannot be used.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what the flows of a process share
         self,
         integration: Integration,
         name: str,
@@ -58,24 +60,25 @@ class FlowService:
         blobs: BlobStore,
         tracing: Tracing,
         batch: int,
+        limits: Mapping[str, Limits] | None = None,
     ) -> None:
-        self.name = name
+        self.name, self.destination = name, integration.flows[name].to
         self._integration, self._catalog, self._clients, self._tracing = integration, catalog, clients, tracing
         self._flow = flow = integration.flows[name]
         self._topics = FlowTopics.of(integration.integration, name)
         self._codec = OutcomeCodec(catalog)
         destination = integration.systems[flow.to]
-        limit = min(destination.timeout, clients.timing.attempt)
-        bounded = destination.model_copy(update={"timeout": limit})
+        bounded = _bounded(flow.to, destination, clients.timing.attempt)
         self.adapter = _adapter(bounded, flow.deliver, clients.timing)
-        self._transform = transform = Transform(integration, name, catalog, blobs)
+        self._limits = limits = limits_of(integration) if limits is None else limits
+        self._transform = transform = Transform(integration, name, catalog, blobs, limits)
         instruments = Instruments(name, flow.to, tracing)
         retry = _policy(destination)
-        self._pipeline = Pipeline(
+        self.pipeline = Pipeline(
             Preparation(integration, name, catalog, transform, tracing),
             self.adapter,
-            Breaker(retry),
-            Throttle(destination.throttle.rate),
+            Breaker(retry, destination.concurrency * self.adapter.together),
+            limits[flow.to],
             instruments,
         )
         self._control = ControlTail(clients, control_topic(integration.integration), CommandCodec(catalog))
@@ -93,7 +96,7 @@ class FlowService:
             group,
             self._topics,
             self._clients,
-            self._pipeline,
+            self.pipeline,
             writer,
             StateCodec(self._catalog),
             instruments,
@@ -126,6 +129,7 @@ class FlowService:
                 JsonForm(newest.definition, ""),
                 self._codec,
                 _policy(integration.systems[flow.from_]),
+                self._limits[flow.from_],
                 self._tracing,
             )
         )
@@ -136,7 +140,7 @@ class FlowService:
         self._tasks.append(asyncio.create_task(self.member.run()))
         watch = AccountWatch(self._clients, self._integration.integration, self.name, lambda: self.member.partitions)
         self._tasks.append(asyncio.create_task(watch.run()))
-        watchdog = Watchdog(self.name, self.member, self._pipeline, self._clients.timing.stall)
+        watchdog = Watchdog(self.name, self.member, self.pipeline, self._clients.timing.stall)
         self._tasks.append(asyncio.create_task(watchdog.run()))
         if self._refusal_adapter is not None:
             await self._refusal_adapter.open()
@@ -149,7 +153,7 @@ class FlowService:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=10)
-        await self._pipeline.close()
+        await self.pipeline.close()
         await self._transform.close()
         if self._refusal_adapter is not None:
             await self._refusal_adapter.close()
@@ -163,3 +167,18 @@ class FlowService:
 
 def _policy(system: System) -> RetryPolicy:
     return RetryPolicy(system.retry.attempts, system.retry.first, system.retry.cap)
+
+
+def _bounded(name: str, system: System, longest: float) -> System:
+    """An attempt ends before another owner may begin, and within 10 s."""
+    limit = min(system.timeout, longest, _LONGEST_ATTEMPT)
+    if limit < system.timeout:
+        log.warning("the system's timeout is shortened for deliveries", system=name, timeout=system.timeout, to=limit)
+    return system.model_copy(update={"timeout": limit})
+
+
+def _adapter(system: System, deliver: Deliver, timing: Timing) -> Adapter:
+    """A batch is collected no longer than a lease is surely left over."""
+    if system.kind == "websocket":
+        return WebSocketAdapter(system, deliver)
+    return BatchAdapter(system, deliver, timing.checkpoint) if deliver.batch else RestAdapter(system, deliver)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import suppress
 
@@ -26,7 +27,7 @@ class Instruments:
     """Of one flow; metric children are looked up once."""
 
     def __init__(self, flow: str, destination: str, tracing: Tracing) -> None:
-        self.flow, self._destination, self._tracing = flow, destination, tracing
+        self.flow, self.destination, self._tracing = flow, destination, tracing
         self._outcomes = {kind: metrics.OUTCOMES.labels(flow, kind) for kind in _KINDS}
         results = ("delivered", *(failure.value for failure in FailureClass))
         self._attempts = {result: metrics.ATTEMPTS.labels(flow, result) for result in results}
@@ -34,6 +35,7 @@ class Instruments:
         self.in_flight = metrics.IN_FLIGHT.labels(flow)
         self._told_waiting = self._told_batch = 0.0
         self._recorded = 0
+        self._debug = log.is_enabled_for(logging.DEBUG)
 
     def deliver_span(self, partition: int, message: Message, prepared: Prepared) -> Traced:
         """Ended by ``attempted``; its ``traceparent`` goes to the destination."""
@@ -42,7 +44,7 @@ class Instruments:
             return self._tracing.begin("deliver", parent, SpanKind.PRODUCER)
         facts: dict[str, str | int] = {
             traces.FLOW: self.flow,
-            traces.DESTINATION: self._destination,
+            traces.DESTINATION: self.destination,
             traces.MESSAGE_ID: prepared.header["messageId"],
             traces.CORRELATION_ID: prepared.metadata["correlationId"],
             traces.PARTITION: str(partition),
@@ -56,15 +58,16 @@ class Instruments:
         if error is not None:
             self._tracing.fail(traced, error)
         traced.span.end()
-        log.debug(
-            "attempt",
-            flow=self.flow,
-            offset=message.offset,
-            attempt=message.tries,
-            traceId=trace_id(traced.traceparent),
-            result="delivered" if error is None else error.failure.value,
-            reason=error.reason if error else None,
-        )
+        if self._debug:
+            log.debug(
+                "attempt",
+                flow=self.flow,
+                offset=message.offset,
+                attempt=message.tries,
+                traceId=trace_id(traced.traceparent),
+                result="delivered" if error is None else error.failure.value,
+                reason=error.reason if error else None,
+            )
 
     def gone(self, count: int) -> None:
         """So many offsets, at most, held events that nobody got."""
@@ -91,7 +94,7 @@ class Instruments:
         now = time.monotonic()
         if now - self._told_waiting >= 5:
             self._told_waiting = now
-            log.warning("delivery waits", flow=self.flow, destination=self._destination, reason=reason)
+            log.warning("delivery waits", flow=self.flow, destination=self.destination, reason=reason)
 
     def decided(self, effect: Record, partition: int) -> None:
         """A dead letter is told with everything that finds it again."""
@@ -100,7 +103,7 @@ class Instruments:
             log.warning(
                 "dead letter" if effect.kind == "dead_lettered" else "expired",
                 flow=self.flow,
-                destination=self._destination,
+                destination=self.destination,
                 partition=partition,
                 offset=effect.message.offset,
                 key=facts.key.decode("utf-8", "replace") if facts.key else None,

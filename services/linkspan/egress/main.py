@@ -20,14 +20,18 @@ from linkspan.egress.own.clients import KafkaClients, discarded
 from linkspan.egress.own.quiet import quieten_kafka_clients
 from linkspan.egress.own.timing import Timing
 from linkspan.egress.settings import EgressSettings
+from linkspan.egress.status import StatusReporter
 from linkspan.kernel.blobs import BlobStore
+from linkspan.kernel.codec import RecordCodec
 from linkspan.kernel.config import read_settings
 from linkspan.kernel.errors import UserMistake
-from linkspan.kernel.lifecycle import add_operations, bind, http_server, stop_event
+from linkspan.kernel.lifecycle import add_operations, bind, calm_collector, http_server, stop_event
+from linkspan.kernel.resilience.limits import limits_of
 from linkspan.kernel.spec import Integration
 from linkspan.kernel.spec_file import catalog_for, check_production, load_integration
 from linkspan.kernel.telemetry.logs import configure_logs
 from linkspan.kernel.telemetry.traces import Tracing
+from linkspan.kernel.topics import status_topic
 
 log = structlog.get_logger()
 
@@ -49,15 +53,19 @@ async def run(
     check_production(settings, integration)
     listener = bind(host, port)
     tracing = Tracing.from_environment("egress")
-    services = _services(integration, flows, settings, tracing)
+    clients = _clients(settings)
+    services = _services(integration, flows, settings, clients, tracing)
     address = f"http://{host}:{listener.getsockname()[1]}"
     async with http_server(_operations(integration, services), listener):
         for service in services:
             await service.start()
+        reporter = _reporter(integration, clients, services)
+        reporting = asyncio.create_task(reporter.run())
         try:
             await _until(stop, services, lambda: ready(address))
         finally:
-            await asyncio.gather(*(service.stop() for service in services))
+            reporting.cancel()
+            await asyncio.gather(*(service.stop() for service in services), reporter.close())
             await discarded()
             tracing.close()
 
@@ -83,19 +91,31 @@ async def _all_joined(services: list[FlowService], joined: Callable[[], None]) -
     joined()
 
 
+def _clients(settings: EgressSettings) -> KafkaClients:
+    tls = settings.message_queue_url.startswith("kafka+ssl://")
+    timing = Timing(settings.linkspan_session_seconds, settings.linkspan_stall_seconds)
+    return KafkaClients(settings.kafka, tls=tls, timing=timing)
+
+
+def _reporter(integration: Integration, clients: KafkaClients, services: list[FlowService]) -> StatusReporter:
+    codec = RecordCodec(catalog_for(integration), "Status")
+    return StatusReporter(clients, status_topic(integration.integration), codec, services)
+
+
 def _services(
-    integration: Integration, wanted: tuple[str, ...], settings: EgressSettings, tracing: Tracing
+    integration: Integration,
+    wanted: tuple[str, ...],
+    settings: EgressSettings,
+    clients: KafkaClients,
+    tracing: Tracing,
 ) -> list[FlowService]:
     unknown = [name for name in wanted if name not in integration.flows]
     if unknown:
         raise UserMistake(f"--flow {unknown[0]}: there is no such flow; there are {', '.join(integration.flows)}")
     catalog = catalog_for(integration)
-    timing = Timing(settings.linkspan_session_seconds, settings.linkspan_stall_seconds)
-    tls = settings.message_queue_url.startswith("kafka+ssl://")
-    clients = KafkaClients(settings.kafka, tls=tls, timing=timing)
-    blobs = BlobStore(settings.blobs)
+    blobs, limits = BlobStore(settings.blobs), limits_of(integration)
     return [
-        FlowService(integration, name, catalog, clients, blobs, tracing, settings.batch_size)
+        FlowService(integration, name, catalog, clients, blobs, tracing, settings.batch_size, limits)
         for name in wanted or tuple(integration.flows)
     ]
 
@@ -130,5 +150,6 @@ def egress(
     settings: EgressSettings = read_settings(EgressSettings)
     configure_logs("egress", settings.log_level)
     quieten_kafka_clients()
+    calm_collector()
     told = lambda address: typer.echo(f"ready {address}")  # noqa: E731
     _run_until_stopped(run(file, host or settings.linkspan_host, port, settings, tuple(flow or ()), told))

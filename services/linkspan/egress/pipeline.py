@@ -15,14 +15,16 @@ from typing import Protocol
 import structlog
 
 from linkspan.egress.deliver.adapter import Adapter, Delivery
-from linkspan.egress.deliver.breaker import Breaker
-from linkspan.egress.deliver.throttle import Throttle
+from linkspan.egress.deliver.breaker import Breaker, Ticket
+from linkspan.egress.deliver.breaker_told import BreakerTold
 from linkspan.egress.instruments import Instruments
+from linkspan.egress.partition.answer import Withheld
 from linkspan.egress.partition.effect import Record
 from linkspan.egress.partition.lanes import Message
 from linkspan.egress.partition.state import PartitionState
 from linkspan.egress.prepare import Preparation, Prepared
 from linkspan.kernel.errors import DeliveryError, Expired, Poison
+from linkspan.kernel.resilience.limits import Limits
 from linkspan.kernel.telemetry.traces import Traced
 
 log = structlog.get_logger()
@@ -45,20 +47,23 @@ class Owned(Protocol):
 
 
 class Pipeline:
-    """All partitions of one flow that this process owns, and their destination."""
+    """All partitions of one flow that this process owns, and their destination. ``delivered`` and ``failed`` count
+    attempts."""
 
     def __init__(
-        self, preparation: Preparation, adapter: Adapter, breaker: Breaker, throttle: Throttle, instruments: Instruments
+        self, preparation: Preparation, adapter: Adapter, breaker: Breaker, limits: Limits, instruments: Instruments
     ) -> None:
         self.preparation, self.adapter, self.breaker = preparation, adapter, breaker
-        self._throttle, self._instruments = throttle, instruments
+        self._limits, self._instruments = limits, instruments
+        self._told = BreakerTold(breaker, instruments.destination, instruments.flow)
         self._owned: deque[Owned] = deque()
-        self._slow = 0
+        self._slow = self.delivered = self.failed = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_at = 0.0  # uvloop's handle of less than a millisecond ahead does not say
         adapter.wake = self.wake
+        limits.listen(self.wake)
 
     def add(self, owned: Owned) -> None:
         self._owned.append(owned)
@@ -76,16 +81,18 @@ class Pipeline:
 
     def waits(self) -> bool:
         """For the destination, or for its rate."""
-        return self.breaker.open or self._throttle.wake_at() is not None
+        return self.breaker.budget(asyncio.get_running_loop().time(), 1) < 1 or self._limits.holds_back
 
     def _pump(self) -> None:
         self._scheduled = False
         now = asyncio.get_running_loop().time()
+        self.breaker.connection(self.adapter.away(), now)
         left = min(self.adapter.capacity(), _BURST)
         while left > 0 and (sent := self._round(left, now)):
             left -= sent
             if left <= 0 and self.adapter.capacity() > 0:
                 self.wake()
+        self._told.look()
         self._set_timer(now)
 
     def _round(self, left: int, now: float) -> int:
@@ -95,7 +102,7 @@ class Pipeline:
         for owned in tuple(self._owned):
             if not owned.may_attempt(now):
                 continue
-            budget = self._throttle.budget(now, self.breaker.budget(now, min(share, left - taken)))
+            budget = self._limits.budget(now, self.breaker.budget(now, min(share, left - taken)), self.adapter.together)
             for message in owned.state.next_deliveries(budget, now) if budget > 0 else ():
                 taken += 1
                 if not self._take(owned, message, now):
@@ -105,6 +112,8 @@ class Pipeline:
 
     def _take(self, owned: Owned, message: Message, now: float) -> bool:
         """False where the round must end: no transform may start now."""
+        if message.doubt is not None and message.doubt.due:
+            return self._charge(owned, message)
         judged = owned.state.judged(message, time.time_ns() // 1_000_000)
         if judged is not None:
             owned.record(judged, None)
@@ -121,34 +130,56 @@ class Pipeline:
         if prepared.expires_at is not None and not message.released and prepared.expires_at <= time.time():
             self._settle(owned, message, Expired(f"its ttl of {prepared.ttl} s passed before delivery"), now)
         else:
-            self._submit(owned, message, prepared, now)
+            self._submit(owned, message, prepared)
         return True
 
-    def _submit(self, owned: Owned, message: Message, prepared: Prepared, now: float) -> None:
+    def _submit(self, owned: Owned, message: Message, prepared: Prepared) -> None:
         message.tries += 1
-        attempt = _Attempt(
-            self, owned, message, now, self._instruments.deliver_span(owned.partition, message, prepared)
-        )
-        self._throttle.spend()
-        self.breaker.submitted()
+        ticket = self.breaker.submitted(message.doubt)
+        span = self._instruments.deliver_span(owned.partition, message, prepared)
+        attempt = _Attempt(self, owned, message, ticket, span)
+        self._limits.begin(self.adapter.together)
         owned.attempts += 1
-        self.adapter.submit(self.preparation.compose(message, prepared, attempt.traced.traceparent), attempt.answered)
+        delivery = self.preparation.compose(message, prepared, attempt.traced.traceparent, attempt.may_go)
+        self.adapter.submit(delivery, attempt.answered)
 
     def answered(self, attempt: _Attempt, error: DeliveryError | None) -> None:
         now = asyncio.get_running_loop().time()
         attempt.owned.attempts -= 1
-        self.breaker.answered(error, attempt.started, now)
-        self._instruments.attempted(attempt.message, attempt.traced, error)
-        if error is not None and error.failure.value == "unavailable":
-            self._instruments.waiting(error.reason)
-        self._settle(attempt.owned, attempt.message, error, now, attempt.sent_at)
-        if self.breaker.open or attempt.owned.state.ready():
+        self._limits.end(self.adapter.together)
+        self.delivered += error is None
+        self.failed += error is not None
+        message = attempt.message
+        self._instruments.attempted(message, attempt.traced, error)
+        if isinstance(error, Withheld):
+            message.doubt = self.breaker.unsent(attempt.ticket)
+            attempt.owned.state.put_back(message)
+        else:
+            self._limits.answered(error)
+            message.doubt = self.breaker.answered(attempt.ticket, error, now, attempt.sent_at)
+            self._settle(attempt.owned, message, error, now, attempt.sent_at, spared=True)
+        if self.breaker.holds_back or attempt.owned.state.ready():
             self.wake()
 
+    def _charge(self, owned: Owned, message: Message) -> bool:
+        """Its last failure: others were taken before and after it."""
+        message.doubt.due = False
+        effect = owned.state.charge(message, message.doubt.error)
+        if effect is not None:
+            owned.record(effect, message.doubt.sent_at)
+        return True
+
     def _settle(
-        self, owned: Owned, message: Message, error: DeliveryError | None, now: float, sent_at: int | None = None
+        self,
+        owned: Owned,
+        message: Message,
+        error: DeliveryError | None,
+        now: float,
+        sent_at: int | None = None,
+        *,
+        spared: bool = False,
     ) -> None:
-        effect = owned.state.answered(message, error, now)
+        effect = owned.state.answered(message, error, now, spared=spared)
         if effect is not None:
             owned.record(effect, sent_at)
         else:
@@ -184,7 +215,7 @@ class Pipeline:
     def _set_timer(self, now: float) -> None:
         """Wakes at the earliest time that anything waits for."""
         times: list[float | None] = [owned.state.wake_at() for owned in self._owned]
-        times += (self.breaker.wake_at(), self._throttle.wake_at())
+        times += (self.breaker.wake_at(),)
         at = min((at for at in times if at is not None and at > now), default=None)
         if self._timer is not None:
             if at is not None and now < self._wakes_at <= at:
@@ -208,11 +239,14 @@ class Pipeline:
 class _Attempt:
     """One attempt under way."""
 
-    __slots__ = ("message", "owned", "pipeline", "sent_at", "started", "traced")
+    __slots__ = ("message", "owned", "pipeline", "sent_at", "ticket", "traced")
 
-    def __init__(self, pipeline: Pipeline, owned: Owned, message: Message, started: float, traced: Traced) -> None:
-        self.pipeline, self.owned, self.message, self.started, self.traced = pipeline, owned, message, started, traced
+    def __init__(self, pipeline: Pipeline, owned: Owned, message: Message, ticket: Ticket, traced: Traced) -> None:
+        self.pipeline, self.owned, self.message, self.ticket, self.traced = pipeline, owned, message, ticket, traced
         self.sent_at = time.time_ns() // 1000
+
+    def may_go(self) -> bool:
+        return self.owned.may_attempt(asyncio.get_running_loop().time())
 
     def answered(self, _delivery: Delivery, error: DeliveryError | None) -> None:
         self.pipeline.answered(self, error)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any
 
 import msgspec
 from opentelemetry.trace import SpanKind
 
-from linkspan.egress.deliver.adapter import Delivery
+from linkspan.egress.deliver.adapter import Delivery, always
 from linkspan.egress.partition.lanes import Message
 from linkspan.egress.record.outcome import Event
+from linkspan.egress.transform.asked import Cause
 from linkspan.egress.transform.transform import Transform
-from linkspan.kernel.codec import Datum, Decoder
+from linkspan.kernel.codec import Decoder
 from linkspan.kernel.errors import Poison
-from linkspan.kernel.json_form import JsonForm
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Integration
 from linkspan.kernel.telemetry import traces
@@ -44,8 +46,6 @@ class Preparation:
         flow = integration.flows[flow_name]
         self._type = flow.delivers or flow.type
         self._decoder = Decoder.of_events(catalog, integration.integration, [flow.type])
-        newest = catalog.events(integration.integration, flow.type)[-1]
-        self._form = JsonForm(newest.definition, "")
         self._transform, self._tracing = transform, tracing
         self.at_once = transform.at_once
 
@@ -63,44 +63,42 @@ class Preparation:
             return self._now(event, consumed.traceparent)
 
     def _now(self, event: Event, consumed: str) -> Prepared | None:
-        datum, message = self._decode(event)
+        message = self._decode(event)
         payload = self._transform.apply_now(message)
-        return None if payload is None else self._prepared(consumed, datum, message, payload)
+        return None if payload is None else self._prepared(consumed, message, payload)
 
     async def later(self, event: Event) -> Prepared:
         """Raises Poison, and what a step raises."""
         with self._consumed(event, traces.valid(event.traceparent)) as consumed:
-            datum, message = self._decode(event)
-            with self._tracing.span("transform", consumed.traceparent, SpanKind.INTERNAL, _facts(event)):
-                payload = await self._transform.apply(message)
-            return self._prepared(consumed.traceparent, datum, message, payload)
+            message = self._decode(event)
+            with self._tracing.span("transform", consumed.traceparent, SpanKind.INTERNAL, _facts(event)) as traced:
+                payload = await self._transform.apply(message, cause=Cause(self._tracing, traced.traceparent))
+            return self._prepared(consumed.traceparent, message, payload)
 
     def _consumed(self, event: Event, parent: str | None) -> AbstractContextManager[Traced]:
         return self._tracing.span("consume", parent, SpanKind.CONSUMER, _facts(event))
 
-    def _decode(self, event: Event) -> tuple[Datum, dict[str, Any]]:
+    def _decode(self, event: Event) -> dict[str, Any]:
+        """The message in its JSON form."""
         if event.refused is not None:
             raise Poison(f"no message came in: {event.refused}")
-        datum = self._decoder.decode(event.value)[1]
-        return datum, self._form.json(datum)
+        return self._decoder.json(event.value)
 
-    def _prepared(self, traceparent: str, datum: Datum, message: dict[str, Any], payload: dict[str, Any]) -> Prepared:
-        ttl = datum["metadata"]["ttl"]
-        metadata = {name: value for name, value in message["metadata"].items() if name != "defaulted"}
+    def _prepared(self, traceparent: str, message: dict[str, Any], payload: dict[str, Any]) -> Prepared:
+        header, metadata = message["header"], message["metadata"].copy()
+        values = header | message["payload"]
+        header["type"] = self._type
+        ttl = metadata["ttl"]
+        del metadata["defaulted"]
         if ttl is None:
-            metadata.pop("ttl", None)
-        return Prepared(
-            message["header"] | {"type": self._type},
-            payload,
-            metadata,
-            message["header"] | message["payload"],
-            ttl,
-            None if ttl is None else datum["header"]["timestamp"] / 1e6 + ttl,
-            traceparent,
-        )
+            del metadata["ttl"]
+        expires_at = None if ttl is None else datetime.fromisoformat(header["timestamp"]).timestamp() + ttl
+        return Prepared(header, payload, metadata, values, ttl, expires_at, traceparent)
 
     @staticmethod
-    def compose(message: Message, prepared: Prepared, traceparent: str) -> Delivery:
+    def compose(
+        message: Message, prepared: Prepared, traceparent: str, may_go: Callable[[], bool] = always
+    ) -> Delivery:
         """The attempt ``message.tries``; the outgoing ``retryCount`` is the attempts charged before it."""
         header = prepared.header
         body = {
@@ -118,6 +116,7 @@ class Preparation:
             message.tries,
             prepared.values,
             _encode(body),
+            may_go,
         )
 
 

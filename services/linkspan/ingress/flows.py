@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from linkspan.ingress.absent import Fill, filler
-from linkspan.kernel.codec import EventEncoder
+from linkspan.ingress.encode import EventWriter
+from linkspan.ingress.keys import Key, key_reader
 from linkspan.kernel.faults import is_blob_reference
 from linkspan.kernel.json_form import struct_type
 from linkspan.kernel.schemas import Schema, SchemaCatalog, expanded
@@ -27,8 +27,8 @@ class FlowIntake:
     topics: FlowTopics
     payload: Schema
     decoder: msgspec.json.Decoder[Any]
-    fill: Fill | None
-    encoder: EventEncoder
+    writer: EventWriter
+    key: Key
     headers: tuple[tuple[str, bytes], ...]
     content: tuple[tuple[str, ...], ...]
     uuid_key: bool
@@ -44,22 +44,22 @@ def flow_intakes(integration: Integration, catalog: SchemaCatalog) -> list[FlowI
 
 
 def _intake(integration: str, name: str, flow: Flow, catalog: SchemaCatalog) -> FlowIntake:
-    payload = catalog.latest(integration, flow.type).definition
-    encoder = EventEncoder(catalog, integration, flow.type)
+    payload = expanded(catalog.latest(integration, flow.type).definition)
+    writer = EventWriter(catalog, integration, flow.type)
     return FlowIntake(
         name=name,
         spec=flow,
         topics=FlowTopics.of(integration, name),
         payload=payload,
         decoder=msgspec.json.Decoder(struct_type(payload, unset=True)),
-        fill=filler(payload),
-        encoder=encoder,
+        writer=writer,
+        key=key_reader(flow.key, payload),
         headers=(
             (Headers.TYPE, flow.type.encode()),
-            (Headers.SCHEMA, ".".join(str(version) for version in encoder.schema.versions).encode()),
+            (Headers.SCHEMA, ".".join(str(version) for version in writer.schema.versions).encode()),
         ),
         content=tuple(_content(payload, ())),
-        uuid_key=_has_uuid_key(flow.key, expanded(payload)),
+        uuid_key=_has_uuid_key(flow.key, payload),
     )
 
 

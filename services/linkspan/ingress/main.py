@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import secrets
@@ -22,10 +21,12 @@ from linkspan.ingress.accept.batch import Batch
 from linkspan.ingress.accept.cursor import Cursor
 from linkspan.ingress.accept.docs import application
 from linkspan.ingress.accept.feed import Feed
+from linkspan.ingress.accept.hot import Hot, HotProtocol
 from linkspan.ingress.accept.http import Messages, Route, Routes
 from linkspan.ingress.accept.items import Items
 from linkspan.ingress.accept.leadership import Leadership
 from linkspan.ingress.accept.poller import Poller
+from linkspan.ingress.accept.standing import Standing
 from linkspan.ingress.accept.wait import OutcomeWatch
 from linkspan.ingress.accept.websocket import Source as WebSocketSource
 from linkspan.ingress.append.appender import Appender
@@ -36,16 +37,17 @@ from linkspan.ingress.reach import system_checks
 from linkspan.ingress.settings import IngressSettings
 from linkspan.ingress.validate import Validator
 from linkspan.kernel.blobs import BlobStore
-from linkspan.kernel.codec import OutcomeCodec
+from linkspan.kernel.codec import OutcomeCodec, RecordCodec
 from linkspan.kernel.config import read_settings
-from linkspan.kernel.lifecycle import bind, http_server, stop_event
+from linkspan.kernel.lifecycle import bind, calm_collector, http_server, stop_event
+from linkspan.kernel.resilience.limits import Limits
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Integration
 from linkspan.kernel.spec_file import catalog_for, check_production, load_integration
 from linkspan.kernel.telemetry.logs import configure_logs
 from linkspan.kernel.telemetry.traces import Tracing
 from linkspan.kernel.topic_admin import ensure_topics
-from linkspan.kernel.topics import sources_topic
+from linkspan.kernel.topics import sources_topic, status_topic
 
 log = structlog.get_logger()
 
@@ -66,7 +68,8 @@ class Ingress:
             self.spool,
             settings.linkspan_spool_grace_seconds,
         )
-        self.watch = OutcomeWatch(client, flows, OutcomeCodec(catalog))
+        standing = Standing(RecordCodec(catalog, "Status"))
+        self.watch = OutcomeWatch(client, flows, OutcomeCodec(catalog), status_topic(integration.integration), standing)
         replica = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         pipeline = Pipeline(Validator(flows, catalog), BlobStore(settings.blobs), self.appender, self.tracing, replica)
         self.leadership = Leadership(
@@ -83,6 +86,7 @@ class Ingress:
             "/v1/messages": Messages(pipeline, self.watch, limit),
             "/v1/messages:batch": Batch(pipeline, limit),
         }
+        self.http = partial(HotProtocol, Hot(pipeline, self.tracing, limit))
         self.app = Routes(routes, application(flows, catalog, self._ready, checks), self.tracing)
 
     def _source(
@@ -98,7 +102,7 @@ class Ingress:
             return WebSocketSource(name, system, pipeline, self.tracing, limit, kafka)
         cursor = Cursor(settings.kafka_client(), sources_topic(integration.integration), name)
         by_type = {flow.spec.type: flow for flow in flows if flow.spec.from_ == name}
-        feed = Feed(system, system.poll, limit)
+        feed = Feed(system, system.poll, limit, Limits.of(name, system))
         items = Items(name, system.poll, pipeline, by_type, self.tracing)
         return Poller(name, system.poll, feed, cursor, items, kafka)
 
@@ -136,14 +140,6 @@ class Ingress:
         self.watch.release()
 
 
-def _calm_collector() -> None:
-    """Messages make no reference cycles, but the collector counts them: by default it looks every 700 objects, and at
-    all remembered acceptances every now and then."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
-
-
 def _spool(settings: IngressSettings, integration: Integration) -> Spool | None:
     """Also where no flow spools any more, but something may be left. Raises UserMistake."""
     folder = settings.linkspan_data / "spool" / integration.integration
@@ -173,7 +169,7 @@ async def run(
     stop = stop_event()
     listener = bind(host, port)
     address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
-    options = {"http": "httptools", "ws": "none", "proxy_headers": False, "timeout_keep_alive": 75}
+    options = {"http": ingress.http, "ws": "none", "proxy_headers": False, "timeout_keep_alive": 75}
     async with ingress.running(), http_server(ingress.app, listener, **options):
         log.info("ingress listens", address=address, integration=integration.integration)
         connected = asyncio.create_task(ingress.appender.connected.wait())
@@ -198,5 +194,5 @@ def ingress(
     if settings.log_level.lower() != "debug":
         # Without Kafka it writes some lines a second; what matters of them, the appender says once.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    _calm_collector()
+    calm_collector()
     uvloop.run(run(file, host or settings.linkspan_host, port, settings, lambda at: typer.echo(f"ready {at}")))

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import structlog
+from msgspec import UNSET
 from obstore.exceptions import BaseError
 from opentelemetry.trace import SpanKind
 
@@ -19,11 +20,11 @@ from linkspan.ingress.append.appender import Appender
 from linkspan.ingress.append.lane import Record, Settled
 from linkspan.ingress.errors import Conflict, NotNow, TooLarge
 from linkspan.ingress.flows import FlowIntake
-from linkspan.ingress.validate import Message, Origin, Validator
+from linkspan.ingress.validate import Message, Origin, Validator, encode
 from linkspan.kernel.blobs import CLAIM_CHECK_BYTES, BlobStore
 from linkspan.kernel.codec import Encoded
 from linkspan.kernel.errors import LinkspanError
-from linkspan.kernel.message import Json, now_micros, text_at
+from linkspan.kernel.message import Json, now_micros
 from linkspan.kernel.telemetry import traces
 from linkspan.kernel.telemetry.logs import trace_id
 from linkspan.kernel.telemetry.traces import Tracing
@@ -73,10 +74,17 @@ class Pipeline:
         message = self._validate(raw, origin)
         if message.flow.content:
             await self._check_content_in(message)
-        event = self._encode(message)
+        event = _encode(message)
         if announce:
-            announce(message.header["messageId"])
+            announce(message.header.messageId)
         return self._append(message, event, traceparent, may_spool=origin.sender is None)
+
+    def take_now(self, raw: bytes, origin: Origin, traceparent: str) -> tuple[Acceptance, bool] | None:
+        """``take`` where nothing must be awaited first, else None: then nothing was appended."""
+        message = self._validate(raw, origin)
+        if message.flow.content and len(raw) > CLAIM_CHECK_BYTES:
+            return None
+        return self._append(message, _encode(message), traceparent, may_spool=origin.sender is None)
 
     async def keep(self, unfit: Unfit) -> Acceptance:
         """Appends it as it came, for the owner of its partition to make it a dead letter. Raises NotNow."""
@@ -110,10 +118,10 @@ class Pipeline:
             *parents, name = path
             parent: Any = message.payload
             for part in parents:
-                parent = parent.get(part) if isinstance(parent, dict) else None
-            content = parent.get(name) if isinstance(parent, dict) else None
+                parent = getattr(parent, part, None)
+            content = getattr(parent, name, None)
             if isinstance(content, bytes) and len(content) > CLAIM_CHECK_BYTES:
-                parent[name] = await self._put(content, text_at(message.payload, "metadata.mediaType"))
+                setattr(parent, name, await self._put(content, _media_type(message.payload)))
 
     async def _put(self, content: bytes, media_type: str | None) -> Json:
         try:
@@ -122,28 +130,16 @@ class Pipeline:
             log.warning("the blob store failed", reason=str(error))
             raise NotNow("the blob store cannot take the content", retry_after=5) from error
 
-    @staticmethod
-    def _encode(message: Message) -> Encoded:
-        event = message.flow.encoder.encode(
-            {"header": message.header, "payload": message.payload, "metadata": message.metadata}
-        )
-        if len(event.value) > MAX_RECORD_BYTES:
-            raise TooLarge(
-                f"the event has {len(event.value)} bytes, the limit is {MAX_RECORD_BYTES}; content above "
-                f"{CLAIM_CHECK_BYTES} bytes was already taken out of it"
-            )
-        return event
-
     def _append(
         self, message: Message, event: Encoded, traceparent: str, *, may_spool: bool
     ) -> tuple[Acceptance, bool]:
-        message_id, flow = message.header["messageId"], message.flow
+        message_id, flow = message.header.messageId, message.flow
         known = self._recent.find(message_id)
         if known:
             if known.digest != event.digest or known.flow != flow.name:
                 raise Conflict(f"message {message_id} was accepted before with another payload")
             return known, True
-        acceptance = Acceptance(flow.name, message_id, message.metadata["correlationId"], event.digest)
+        acceptance = Acceptance(flow.name, message_id, message.metadata.correlationId, event.digest)
         key = message.key.encode()
         partition = partition_of(key, flow.spec.partitions)
         traced, settled = self._traced(acceptance, flow, partition, traceparent)
@@ -165,12 +161,12 @@ class Pipeline:
     def _headers(self, message: Message, event: Encoded, traceparent: str) -> list[tuple[str, bytes]]:
         metadata = message.metadata
         return [
-            (Headers.MESSAGE_ID, message.header["messageId"].encode()),
-            (Headers.CORRELATION_ID, metadata["correlationId"].encode()),
+            (Headers.MESSAGE_ID, message.header.messageId.encode()),
+            (Headers.CORRELATION_ID, metadata.correlationId.encode()),
             (Headers.TRACEPARENT, traceparent.encode()),
             *message.flow.headers,
             (Headers.DIGEST, event.digest),
-            (Headers.PRIORITY, metadata["priority"].encode()),
+            (Headers.PRIORITY, metadata.priority.encode()),
             *self._accepted(message.received),
         ]
 
@@ -203,3 +199,20 @@ class Pipeline:
             acceptance.settle(error, spooled)
 
         return traced.traceparent, settled
+
+
+def _media_type(payload: Any) -> str | None:
+    """Of large content: where a payload has metadata of its own, it may be said there."""
+    about = getattr(payload, "metadata", None)
+    value = about.get("mediaType") if isinstance(about, dict) else getattr(about, "mediaType", None)
+    return None if value is None or value is UNSET else str(value)
+
+
+def _encode(message: Message) -> Encoded:
+    event = encode(message)
+    if len(event.value) > MAX_RECORD_BYTES:
+        raise TooLarge(
+            f"the event has {len(event.value)} bytes, the limit is {MAX_RECORD_BYTES}; content above "
+            f"{CLAIM_CHECK_BYTES} bytes was already taken out of it"
+        )
+    return event

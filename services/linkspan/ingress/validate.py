@@ -4,42 +4,46 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
 from linkspan.ingress.absent import Repeated, read_strictly
+from linkspan.ingress.encode import FILLED_METADATA
 from linkspan.ingress.errors import Malformed
 from linkspan.ingress.flows import FlowIntake
+from linkspan.kernel.codec import Encoded
 from linkspan.kernel.errors import Fault, InvalidMessage
 from linkspan.kernel.faults import UUID_PATTERN, faults
-from linkspan.kernel.json_form import plain, struct_type
-from linkspan.kernel.message import OPTIONAL_HEADER, OPTIONAL_METADATA, Json, key_of, new_id, now_micros
+from linkspan.kernel.json_form import struct_type
+from linkspan.kernel.message import OPTIONAL_HEADER, Json, key_of, new_id, now_micros
 from linkspan.kernel.schemas import COMMON, SchemaCatalog
 
-#: Also optional, because the schema has defaults; named here so that it is known which were left out.
-_FILLED_METADATA = OPTIONAL_METADATA | {"priority", "retryCount"}
 _UUID = re.compile(UUID_PATTERN)
 _PARTS = frozenset({"header", "payload", "metadata"})
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """``sender``: the system, where the connection says it; ``correlation_id``: said beside the message, unchecked."""
 
     sender: str | None = None
     correlation_id: str | None = None
 
 
-@dataclass(slots=True)
-class Message:
-    """A valid message, complete; its parts are data that the encoder takes."""
+class Message(msgspec.Struct):
+    """A valid message, complete but for what the payload's schema fills in; its parts are structs.
 
+    ``filled``: the fields that the sender left out; ``marks``: see ``encode``.
+    """
+
+    raw: bytes
     flow: FlowIntake
-    header: Json
-    payload: Json
-    metadata: Json
+    header: Any
+    payload: Any
+    metadata: Any
+    filled: list[str]
+    marks: int
     key: str
     received: int
 
@@ -53,11 +57,11 @@ class Validator:
         self._header = catalog.latest(COMMON, "Header").definition
         self._metadata = catalog.latest(COMMON, "Metadata").definition
         header = struct_type(self._header, OPTIONAL_HEADER, unset=True)
-        metadata = struct_type(self._metadata, _FILLED_METADATA, unset=True)
+        metadata = struct_type(self._metadata, FILLED_METADATA, unset=True)
         fields: list[Any] = [("header", header), ("payload", msgspec.Raw), ("metadata", metadata | None, None)]
         envelope: Any = msgspec.defstruct("Message", fields, forbid_unknown_fields=True)
         self._decode = msgspec.json.Decoder(envelope).decode
-        self._encode = msgspec.json.Encoder().encode
+        self._no_metadata = metadata
         self._by_pair = {(flow.spec.from_, flow.spec.type): flow for flow in flows}
         self._by_type: dict[str, list[FlowIntake]] = {}
         for flow in flows:
@@ -72,32 +76,21 @@ class Validator:
 
     def _fast(self, raw: bytes, origin: Origin) -> Message:
         envelope = self._decode(raw)
-        flow = self._flow(envelope.header.type, envelope.header.source, origin.sender)
-        if flow is None:
+        header, metadata = envelope.header, envelope.metadata
+        flow = self._flow(header.type, header.source, origin.sender)
+        if flow is None or header.destination not in (None, flow.spec.to):
             raise _Doubtful
-        sent = flow.decoder.decode(envelope.payload)
-        self._check_names(raw, envelope, sent)
+        payload = flow.decoder.decode(envelope.payload)
         now = now_micros()
         filled: list[str] = []
-        header = _complete_header(plain(envelope.header), flow, now, filled)
-        metadata = _complete_metadata(envelope.metadata, header["messageId"], origin, filled)
-        payload = plain(sent)
-        if flow.fill:
-            flow.fill(payload, "payload", filled)
-        if filled:
-            metadata["defaulted"] = [*metadata["defaulted"], *filled]
-        key = flow.lane(key_of({"header": header, "payload": payload}, flow.spec.key))
-        return Message(flow, header, payload, metadata, key, now)
-
-    def _check_names(self, raw: bytes, envelope: Any, payload: Any) -> None:
-        """Whether a name stands twice in an object, which decoding does not tell: then more names were written than
-        were read. Counting is a hint; what follows it is exact."""
-        read = self._encode([envelope.header, payload, envelope.metadata]).count(b'":') + 2
-        if raw.count(b'":') != read + (envelope.metadata is not None):
-            try:
-                read_strictly(raw)
-            except Repeated:
-                raise _Doubtful from None
+        marks = _OF_NAMES - _complete_header(header, flow, now, filled)
+        if metadata is None:
+            metadata = self._no_metadata()
+        else:
+            marks += 2
+        marks -= _complete_metadata(metadata, header.messageId, origin, filled)
+        key = flow.lane(flow.key(header, payload))
+        return Message(raw, flow, header, payload, metadata, filled, marks, key, now)
 
     def _flow(self, type_name: str, source: str | None, sender: str | None) -> FlowIntake | None:
         if sender and source and sender != source:
@@ -139,7 +132,7 @@ class Validator:
         if "header" in message:
             yield from faults(self._header, message["header"], "header", OPTIONAL_HEADER)
         if message.get("metadata") is not None:
-            yield from faults(self._metadata, message["metadata"], "metadata", _FILLED_METADATA)
+            yield from faults(self._metadata, message["metadata"], "metadata", FILLED_METADATA)
             yield from _negative(message["metadata"])
         yield from self._faults_of_flow(message, origin)
 
@@ -176,24 +169,52 @@ class Validator:
 
 
 _HEADER_NAMES = ("messageId", "timestamp", "source", "destination", "messageType", "version")
-_METADATA_NAMES = ("correlationId", "priority", "retryCount")
+#: Quotation marks of the names header and payload; and of a field that holds text, or a number.
+_OF_NAMES, _OF_TEXT, _OF_NUMBER = 4, 4, 2
+_written_header = attrgetter(*_HEADER_NAMES)
 
 
-def _complete_header(header: Json, flow: FlowIntake, now: int, filled: list[str]) -> Json:
-    if header.get("destination") not in (None, flow.spec.to):
-        raise _Doubtful
-    for name in _HEADER_NAMES:
-        if header.get(name) is None:
-            filled.append(f"header.{name}")
-            header[name] = _filling(name, flow, now)
-    header["messageId"] = header["messageId"].lower()
-    return header
+def encode(message: Message) -> Encoded:
+    """Raises Malformed where a name stands twice in an object, which decoding does not tell.
+
+    Each name and each text has two quotation marks, so there are more of them than of what was read exactly if
+    something was written that was not read. ``marks``: those that are not written as they were sent.
+    """
+    filled, metadata, raw = message.filled, message.metadata, message.raw
+    said = metadata.defaulted is not msgspec.UNSET
+    event, marks = message.flow.writer.write(message.header, message.payload, metadata, filled)
+    if filled:
+        marks -= 2 * (len(filled) + (not said))
+    if marks + message.marks != raw.count(b'"') or b"\\" in raw:
+        _check_names(raw, marks + message.marks)
+    return event
+
+
+def _check_names(raw: bytes, marks: int) -> None:
+    """Where no backslash is escaped, one before a mark makes it part of a text."""
+    if b"\\\\" in raw or raw.count(b'"') - raw.count(b'\\"') != marks:
+        try:
+            read_strictly(raw)
+        except Repeated as repeated:
+            raise Malformed(f"the name {str(repeated)!r} occurs twice in one object") from None
+
+
+def _complete_header(header: Any, flow: FlowIntake, now: int, filled: list[str]) -> int:
+    """The quotation marks of what it fills in."""
+    header.messageId = new_id() if (sent := header.messageId) is None else sent.lower()
+    if sent is not None and None not in _written_header(header):
+        return 0
+    missing = ["messageId"] if sent is None else []
+    for name in _HEADER_NAMES[1:]:
+        if getattr(header, name) is None:
+            missing.append(name)
+            setattr(header, name, _filling(name, flow, now))
+    filled += [f"header.{name}" for name in missing]
+    return _OF_TEXT * len(missing)
 
 
 def _filling(name: str, flow: FlowIntake, now: int) -> Any:
     match name:
-        case "messageId":
-            return new_id()
         case "timestamp":
             return now
         case "source":
@@ -206,23 +227,27 @@ def _filling(name: str, flow: FlowIntake, now: int) -> Any:
             return "1.0"
 
 
-def _complete_metadata(sent: Any, message_id: str, origin: Origin, filled: list[str]) -> Json:
+def _complete_metadata(metadata: Any, message_id: str, origin: Origin, filled: list[str]) -> int:
+    """The quotation marks of what it fills in."""
+    marks = 0
     if origin.correlation_id is not None and not _UUID.match(origin.correlation_id):
         raise _Doubtful
-    metadata: Json = {
-        "correlationId": (origin.correlation_id or message_id).lower(),
-        "priority": "normal",
-        "ttl": None,
-        "retryCount": 0,
-        "defaulted": [],
-    }
-    said = {} if sent is None else {name: value for name, value in plain(sent).items() if value is not None}
-    filled += [f"metadata.{name}" for name in _METADATA_NAMES if name not in said]
-    metadata |= said
-    if (metadata["ttl"] or 0) < 0 or metadata["retryCount"] < 0:
+    if metadata.correlationId is None:
+        filled.append("metadata.correlationId")
+        metadata.correlationId = origin.correlation_id or message_id
+        marks += _OF_TEXT
+    if metadata.priority is None:
+        filled.append("metadata.priority")
+        metadata.priority = "normal"
+        marks += _OF_TEXT
+    if metadata.retryCount is None:
+        filled.append("metadata.retryCount")
+        metadata.retryCount = 0
+        marks += _OF_NUMBER
+    if (metadata.ttl or 0) < 0 or metadata.retryCount < 0:
         raise _Doubtful
-    metadata["correlationId"] = metadata["correlationId"].lower()
-    return metadata
+    metadata.correlationId = metadata.correlationId.lower()
+    return marks
 
 
 def _negative(metadata: Any) -> Iterator[Fault]:

@@ -10,13 +10,16 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import msgspec
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 
-from linkspan.kernel.avro_writer import Write, compiled
+from linkspan.kernel.avro.reader import Read, compiled_reader
+from linkspan.kernel.avro.writer import Write, compiled
 from linkspan.kernel.errors import Poison
+from linkspan.kernel.json_form import JsonForm
 from linkspan.kernel.schemas import COMMON, Schema, SchemaCatalog, schema_fingerprint
 
 MARKER = b"\xc3\x01"
@@ -25,8 +28,7 @@ _PREFIX = len(MARKER) + 8
 Datum = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(msgspec.Struct, frozen=True):
     """An event's bytes; ``digest`` is of the payload alone (8 bytes), so a resent message has the same."""
 
     value: bytes
@@ -39,9 +41,9 @@ class EventEncoder:
     def __init__(self, catalog: SchemaCatalog, integration: str, type_name: str) -> None:
         self.schema = catalog.events(integration, type_name)[-1]
         self._prefix = MARKER + self.schema.fingerprint
-        self._header = _writer(catalog.latest(COMMON, "Header").definition)
-        self._payload = _writer(catalog.latest(integration, type_name).definition)
-        self._metadata = _writer(catalog.latest(COMMON, "Metadata").definition)
+        self._header = body_writer(catalog.latest(COMMON, "Header").definition)
+        self._payload = body_writer(catalog.latest(integration, type_name).definition)
+        self._metadata = body_writer(catalog.latest(COMMON, "Metadata").definition)
 
     def encode(self, datum: Datum) -> Encoded:
         """``datum`` must fit the schema (see ``kernel.json_form``)."""
@@ -55,19 +57,45 @@ class EventEncoder:
         return Encoded(value, hashlib.blake2b(value[start:end], digest_size=8).digest())
 
 
+class _Version:
+    """One schema that data may be written with; ``quick`` and ``rendered`` are only of the newest."""
+
+    def __init__(self, schema: Schema, newest: Schema) -> None:
+        self.name = f"{schema['namespace']}.{schema['name']}"
+        self._newest = newest
+        self._writer = _readable(schema)
+        self._reader = None if schema is newest else _readable(newest)
+        is_newest = schema is newest
+        self.quick = compiled_reader(schema, rendered=False) if is_newest else None
+        self.rendered = compiled_reader(schema, rendered=True) if is_newest else None
+
+    @cached_property
+    def form(self) -> JsonForm:
+        return JsonForm(self._newest, "")
+
+    def read(self, value: bytes) -> Datum:
+        """Raises Poison."""
+        body = io.BytesIO(value)
+        body.seek(_PREFIX)
+        try:
+            datum: Datum = schemaless_reader(body, self._writer, self._reader)
+        except Exception as error:  # fastavro raises many kinds on damaged bytes
+            raise Poison(f"the bytes do not fit the schema {self.name}: {type(error).__name__}: {error}") from error
+        if body.tell() != len(value):
+            raise Poison(f"{len(value) - body.tell()} bytes follow after the record {self.name}")
+        return datum
+
+
 class Decoder:
     """Reads whatever any released version of the given record types wrote."""
 
     def __init__(self, families: Iterable[list[Schema]]) -> None:
         """Each family: the versions of one record, newest last."""
-        self._readers: dict[bytes, tuple[str, Any, Any]] = {}
-        for versions in families:
-            newest = _readable(versions[-1])
-            for schema in versions:
-                writer = _readable(schema)
-                name = f"{schema['namespace']}.{schema['name']}"
-                same = schema is versions[-1]
-                self._readers[schema_fingerprint(schema)] = (name, writer, None if same else newest)
+        self._versions = {
+            MARKER + schema_fingerprint(schema): _Version(schema, versions[-1])
+            for versions in families
+            for schema in versions
+        }
 
     @classmethod
     def of_events(cls, catalog: SchemaCatalog, integration: str, types: Iterable[str]) -> Decoder:
@@ -75,21 +103,34 @@ class Decoder:
 
     def decode(self, value: bytes | None) -> tuple[str, Datum]:
         """The record's full name and the datum; raises Poison where the bytes are not such a record."""
+        version, value = self._version(value)
+        found = _quickly(version.quick, value)
+        return version.name, version.read(value) if found is None else found
+
+    def json(self, value: bytes | None) -> Datum:
+        """The datum in its JSON form (``JsonForm.json``); raises Poison as ``decode`` does."""
+        version, value = self._version(value)
+        found = _quickly(version.rendered, value)
+        return version.form.json(version.read(value)) if found is None else found
+
+    def _version(self, value: bytes | None) -> tuple[_Version, bytes]:
         if not value or not value.startswith(MARKER) or len(value) < _PREFIX:
             raise Poison("the bytes are not an Avro single-object encoding (they do not begin with C3 01)")
-        found = self._readers.get(value[len(MARKER) : _PREFIX])
+        found = self._versions.get(value[:_PREFIX])
         if found is None:
             raise Poison(f"no released schema has the fingerprint {value[len(MARKER) : _PREFIX].hex()}")
-        name, writer, reader = found
-        body = io.BytesIO(value)
-        body.seek(_PREFIX)
-        try:
-            datum = schemaless_reader(body, writer, reader)
-        except Exception as error:  # fastavro raises many kinds on damaged bytes
-            raise Poison(f"the bytes do not fit the schema {name}: {type(error).__name__}: {error}") from error
-        if body.tell() != len(value):
-            raise Poison(f"{len(value) - body.tell()} bytes follow after the record {name}")
-        return name, datum
+        return found, value
+
+
+def _quickly(read: Read | None, value: bytes) -> Datum | None:
+    """None where fastavro has to decide."""
+    if read is None:
+        return None
+    try:
+        datum, end = read(value, _PREFIX)
+    except Exception:  # noqa: BLE001 - whatever it is, fastavro finds it too, and says it
+        return None
+    return datum if end == len(value) else None
 
 
 class RecordCodec:
@@ -97,7 +138,7 @@ class RecordCodec:
 
     def __init__(self, catalog: SchemaCatalog, name: str) -> None:
         versions = [variant for part in catalog.versions(COMMON, name) for variant in part.variants]
-        self._write = _writer(versions[-1])
+        self._write = body_writer(versions[-1])
         self._prefix = MARKER + schema_fingerprint(versions[-1])
         self._decoder = Decoder([versions])
 
@@ -118,7 +159,7 @@ class OutcomeCodec(RecordCodec):
         super().__init__(catalog, "Outcome")
 
 
-def _writer(definition: Schema) -> Write:
+def body_writer(definition: Schema) -> Write:
     """Compiled, or fastavro's where the schema cannot be."""
     made = compiled(definition)
     if made is not None:

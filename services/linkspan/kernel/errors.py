@@ -65,6 +65,14 @@ class Unavailable(DeliveryError):
     failure = FailureClass.UNAVAILABLE
 
 
+class Doubtful(Unavailable):
+    """No answer came, or one such as 500: that may be for the sake of this request alone."""
+
+
+class RateLimited(Unavailable):
+    """It says that we ask more often than it allows (429)."""
+
+
 class Transient(DeliveryError):
     failure = FailureClass.TRANSIENT
 

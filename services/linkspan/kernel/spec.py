@@ -64,9 +64,9 @@ class Retry(Part):
 
 class Throttle(Part):
     rate: PerSecond | None = None
-    """Deliveries, such as 50/s; no limit by default."""
-    concurrency: Annotated[int, Field(ge=1, le=1024)] = 16
-    """Deliveries under way at once."""
+    """Deliveries, lookups and polls of a process, such as 50/s; no limit by default."""
+    concurrency: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Requests under way at once; by default 16 of a rest system, 1000 frames without an answer of a websocket one."""
 
 
 class Poll(Part):
@@ -115,6 +115,10 @@ class System(Part):
     """WebSocket subprotocol."""
     poll: Poll | None = None
     """The change feed of a rest system, for messages that it does not send by itself."""
+
+    @property
+    def concurrency(self) -> int:
+        return self.throttle.concurrency or (16 if self.kind == "rest" else 1000)
 
     @field_validator("url")
     @classmethod

@@ -10,6 +10,7 @@ import pytest
 from tests.integration.egress.bridge import lines_by_key, order_id
 from tests.integration.egress.conftest import MakeBridge, queue_system, rest_system
 from tests.integration.egress.destinations import Got, QueueDestination, RestDestination, until
+from tests.integration.egress.traffic import traffic
 
 pytestmark = pytest.mark.kafka
 ORDERS = [(order_id(key), line) for line in range(20) for key in range(10)]
@@ -69,8 +70,9 @@ async def test_a_dead_letter_keeps_its_reason_and_does_not_stop_the_others(
     bridge: MakeBridge, rest: RestDestination
 ) -> None:
     def reply(got: Got) -> int:
-        return {3: 500, 4: 422}.get(got.order[1], 201)
+        return {3: 500, 4: 422}.get(got.order[1], 201) if got.order[0] in keys else 201
 
+    keys = {order_id(key) for key in range(3)}
     rest.reply, rest.problem = reply, {"title": "no", "errors": [{"field": "line", "error": "is unlucky"}]}
     made = await bridge(rest_system(rest), on_dead_letter="continue")
     orders = [(order_id(key), line) for line in range(6) for key in range(3)]
@@ -78,7 +80,10 @@ async def test_a_dead_letter_keeps_its_reason_and_does_not_stop_the_others(
     await made.append_raw(b"\xc3\x01 no such record", order_id(7))
     await made.append_raw(b"", order_id(8))
     async with made.egress() as process:
-        outcomes = await made.wait_outcomes(len(orders) + 2)
+        async with traffic(made):
+            await made.wait_outcomes(8, kinds=("dead_lettered",))
+        outcomes = await made.wait_outcomes(14, kinds=("attempt_failed", "dead_lettered"))
+        outcomes = [one for one in outcomes if one["key"] in keys or one["kind"] != "delivered"]
         await process.stop()
         assert len(process.lines("dead letter")) == 8
     kinds = Counter((one["kind"], one["failure"]) for one in outcomes)
@@ -95,7 +100,7 @@ async def test_a_dead_letter_keeps_its_reason_and_does_not_stop_the_others(
         3
     }
     tried = [got.body["metadata"]["retryCount"] for got in rest.got if got.order == (order_id(0), 3)]
-    assert tried == [0, 1, 2]
+    assert tried == [0, 0, 1, 2], "one failure more than is charged: it might have been the destination's"
 
 
 async def test_an_outage_spends_no_attempt_and_then_everything_arrives(

@@ -17,7 +17,7 @@ LIMIT = 2.0
 
 
 def watched(service: FlowService) -> asyncio.Task[None]:
-    return asyncio.create_task(Watchdog("orders", service.member, service._pipeline, LIMIT).run())
+    return asyncio.create_task(Watchdog("orders", service.member, service.pipeline, LIMIT).run())
 
 
 async def test_lag_without_progress_ends_the_process(bridge: MakeBridge, rest: RestDestination) -> None:
@@ -28,11 +28,11 @@ async def test_lag_without_progress_ends_the_process(bridge: MakeBridge, rest: R
         task = watched(service)
         await asyncio.sleep(2 * LIMIT)
         assert not task.done(), "nothing to do is no stall"
-        service._pipeline._scheduled = True  # a wake-up that was lost, as a mistake of ours would lose it
+        service.pipeline._scheduled = True  # a wake-up that was lost, as a mistake of ours would lose it
         await made.append((order_id(1), 1))
         with pytest.raises(Stalled, match=r"flow orders, partition .*: 1 messages and no progress for"):
             await asyncio.wait_for(task, 10 * LIMIT)
-        service._pipeline._scheduled = False
+        service.pipeline._scheduled = False
 
 
 async def test_a_destination_that_is_away_is_no_stall(bridge: MakeBridge, rest: RestDestination) -> None:

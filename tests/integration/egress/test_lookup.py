@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
 from tests.integration.egress.bridge import Bridge, order_id, write_integration
 from tests.integration.egress.conftest import MakeBridge, rest_system
 from tests.integration.egress.destinations import RestDestination, until
+from tests.integration.egress.traffic import most_in_a_second
 
 from linkspan.egress.transform import Transform
+from linkspan.egress.transform.asked import Cause
 from linkspan.kernel.blobs import BlobStore
-from linkspan.kernel.errors import Poison, Unavailable
+from linkspan.kernel.errors import Poison, Transient, Unavailable
+from linkspan.kernel.telemetry.metrics import RATE_LIMITS
+from linkspan.kernel.telemetry.traces import Tracing
 
 TEXT = {"jsonata": '{"orderId": orderId, "line": line, "text": customer.name}'}
+
+
+QUICK = {"retry": {"first": "50ms", "cap": "100ms"}}
 
 
 class Customers:
@@ -26,6 +39,9 @@ class Customers:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.times: list[float] = []
+        self.traceparents: list[str] = []
+        self.failing = ""
         self.hold = 0.0
         self.at_once = self.most = 0
         self.status = 200
@@ -47,6 +63,10 @@ class Customers:
         if request.headers.get("X-API-Key") != "key":
             return web.json_response({}, status=401)
         self.asked.append(request.match_info["id"])
+        self.times.append(asyncio.get_running_loop().time())
+        self.traceparents.append(request.headers.get("traceparent", ""))
+        if self.asked[-1] == self.failing:
+            return web.json_response({}, status=500)
         self.at_once += 1
         self.most = max(self.most, self.at_once)
         await asyncio.sleep(self.hold)
@@ -145,11 +165,80 @@ async def test_a_key_that_is_not_there_is_poison_or_null(make: Any, customers: C
 @pytest.mark.parametrize("status", [500, 503, 429, 401])
 async def test_a_system_that_cannot_be_asked_is_unavailable(make: Any, customers: Customers, status: int) -> None:
     customers.status = status
-    one = make()
+    one = make(QUICK)
     with pytest.raises(Unavailable, match="lookup of customer waits for shop"):
         await one.text(1)
     customers.status = 200
-    assert await one.text(1) == "Ada"
+    assert await soon(one, 1) == "Ada"
+
+
+async def soon(one: Made, key: int) -> str:
+    """What is found once the system is asked again."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await one.text(key)
+            except Unavailable:
+                await asyncio.sleep(0.02)
+
+
+async def test_a_system_that_is_away_is_left_alone_until_its_pause_is_over(make: Any, customers: Customers) -> None:
+    one = make({"retry": {"first": "400ms", "cap": "400ms"}})
+    customers.status = 503
+    for key in range(20):
+        with pytest.raises(Unavailable, match="503"):
+            await one.text(key)
+    assert len(customers.asked) == 1
+    customers.status = 200
+    assert await soon(one, 3) == "Ada"
+
+
+async def test_a_key_that_alone_fails_is_told_apart_from_a_system_that_is_away(make: Any, customers: Customers) -> None:
+    one = make(QUICK, cache={"ttl": "1ms"})
+    customers.failing = order_id(7)
+    with pytest.raises(Transient, match=f"lookup of customer for '{order_id(7)}': 500"):
+        await asked_by_turns(one, 7)
+
+
+async def asked_by_turns(one: Made, failing: int) -> None:
+    async with asyncio.timeout(20):
+        for number in itertools.count():
+            for key in (failing, number % 5):
+                with suppress(Unavailable):
+                    await one.text(key)
+            await asyncio.sleep(0.02)
+
+
+async def test_the_rate_of_a_system_holds_for_lookups_and_what_it_held_back_is_counted(
+    make: Any, customers: Customers
+) -> None:
+    one = make({"throttle": {"rate": "20/s"}})
+    before = RATE_LIMITS.labels("shop", "applied")._value.get()
+    await asyncio.gather(*(one.text(number) for number in range(30)))
+    assert most_in_a_second(customers.times) <= 20 + 2 + 1
+    assert RATE_LIMITS.labels("shop", "applied")._value.get() > before
+
+
+async def test_a_429_is_counted(make: Any, customers: Customers) -> None:
+    customers.status = 429
+    before = RATE_LIMITS.labels("shop", "met")._value.get()
+    with pytest.raises(Unavailable):
+        await make().text(1)
+    assert RATE_LIMITS.labels("shop", "met")._value.get() == before + 1
+
+
+async def test_a_lookup_is_a_span_of_the_message_that_asked_and_the_system_is_told_which(
+    make: Any, customers: Customers
+) -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    cause = Cause(Tracing(provider, 1.0), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+    payload = {"orderId": order_id(1), "line": 1, "text": ""}
+    await make().transform.apply({"header": {}, "payload": payload, "metadata": {}}, cause=cause)
+    span = exporter.get_finished_spans()[0]
+    context = span.get_span_context()
+    assert (span.name, span.kind, span.parent.span_id) == ("lookup", SpanKind.CLIENT, 0x00F067AA0BA902B7)
+    assert customers.traceparents == [f"00-4bf92f3577b34da6a3ce929d0e0e4736-{context.span_id:016x}-01"]
 
 
 async def test_a_system_that_does_not_answer_is_unavailable(make: Any, customers: Customers) -> None:

@@ -9,12 +9,23 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from tests.integration.ingress.site import Site, message_id, order
 
-from linkspan.kernel.codec import OutcomeCodec
+from linkspan.kernel.codec import OutcomeCodec, RecordCodec
 from linkspan.kernel.message import now_micros
 from linkspan.kernel.schemas import SchemaCatalog, packaged_schemas
 from linkspan.kernel.topics import Headers
 
 pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture(autouse=True)
+async def follows_outcomes(client: aiohttp.ClientSession) -> None:
+    """A replica is ready before it stands at the end of all outcomes; until then nobody waits."""
+    async with asyncio.timeout(40):
+        while True:
+            started = time.monotonic()
+            await waiting(client, order(), 1)
+            if time.monotonic() - started > 0.9:
+                return
 
 
 async def decide(site: Site, about: dict[str, Any], **headers: str) -> None:
@@ -28,6 +39,16 @@ async def decide(site: Site, about: dict[str, Any], **headers: str) -> None:
         topic, value, partition=0, headers=[(name, text.encode()) for name, text in said.items()]
     )
     await producer.stop()
+
+
+async def tell(site: Site, breaker: str | None, replica: str = "egress-1") -> None:
+    """Appends a status record as an egress replica does every second; None: it ends."""
+    flow = {"flow": "orders", "destination": "works", "breaker": breaker}
+    codec = RecordCodec(SchemaCatalog(packaged_schemas()), "Status")
+    said = {"replica": replica, "at": now_micros(), "control": 0, "flows": [flow]}
+    async with AIOKafkaProducer(bootstrap_servers=site.bootstrap) as producer:
+        value = codec.encode(said) if breaker else None
+        await producer.send_and_wait(f"{site.name}.status", value, replica.encode(), partition=0)
 
 
 async def waiting(client: aiohttp.ClientSession, message: dict[str, Any], seconds: int) -> tuple[int, Any, str | None]:
@@ -73,3 +94,53 @@ async def test_without_an_outcome_in_time_it_is_queued(client: aiohttp.ClientSes
     assert body["messageId"] == message_id(message)
     assert body["queued"] is True
     assert body["willRetry"] is True
+
+
+async def test_while_the_destination_is_away_it_is_queued_at_once(client: aiohttp.ClientSession, site: Site) -> None:
+    started = time.monotonic()
+    await tell(site, "open")
+    await asyncio.sleep(1)
+    status, body, applied = await waiting(client, order(), 60)
+    assert time.monotonic() - started < 30
+    assert (status, applied, body["queued"], body["willRetry"]) == (202, "wait=60", True, True)
+    await tell(site, None)
+
+
+async def test_a_destination_that_goes_away_meanwhile_ends_the_waiting(
+    client: aiohttp.ClientSession, site: Site
+) -> None:
+    asked = asyncio.create_task(waiting(client, order(), 60))
+    await asyncio.sleep(0.5)
+    await tell(site, "closed")
+    await asyncio.sleep(0.5)
+    assert not asked.done()
+    await tell(site, "probing")
+    status, body, _ = await asyncio.wait_for(asked, 30)
+    assert (status, body["willRetry"]) == (202, True)
+    await tell(site, None)
+
+
+@pytest.mark.parametrize("last", ["closed", None])
+async def test_a_destination_that_is_back_is_waited_for(
+    client: aiohttp.ClientSession, site: Site, last: str | None
+) -> None:
+    await tell(site, "open")
+    await tell(site, last)
+    await asyncio.sleep(1)
+    message = order()
+    asked = asyncio.create_task(waiting(client, message, 20))
+    await asyncio.sleep(1)
+    assert not asked.done()
+    await decide(site, {"kind": "delivered", "messageId": message_id(message)})
+    assert (await asyncio.wait_for(asked, 30))[0] == 200
+
+
+async def test_what_was_said_long_ago_is_not_believed(client: aiohttp.ClientSession, site: Site) -> None:
+    await tell(site, "open", "egress-that-was-killed")
+    await asyncio.sleep(6)
+    message = order()
+    asked = asyncio.create_task(waiting(client, message, 20))
+    await asyncio.sleep(1)
+    assert not asked.done()
+    await decide(site, {"kind": "delivered", "messageId": message_id(message)})
+    assert (await asyncio.wait_for(asked, 30))[0] == 200

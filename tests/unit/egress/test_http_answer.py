@@ -11,10 +11,11 @@ import pytest
 from linkspan.egress.deliver.http_answer import http_error
 from linkspan.egress.deliver.paths import PathTemplate
 from linkspan.egress.partition.answer import Superseded, Unanswered
-from linkspan.kernel.errors import Rejected, Transient, Unavailable
+from linkspan.kernel.errors import RateLimited, Rejected, Transient, Unavailable
 
 CLASSES = {
-    Unavailable: (401, 403, 302, 307, 408, 429, 503),
+    Unavailable: (401, 403, 302, 307, 408, 503),
+    RateLimited: (429,),
     Unanswered: (502, 504),
     Transient: (500, 501, 507),
     Rejected: (400, 404, 409, 410, 413, 422),

@@ -11,9 +11,10 @@ from aiokafka.partitioner import murmur2
 from fastavro import parse_schema, schemaless_writer
 from hypothesis import example, given
 from hypothesis import strategies as st
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from linkspan.ingress.absent import filler
-from linkspan.kernel.avro_writer import compiled
+from linkspan.kernel.avro.writer import compiled
 from linkspan.kernel.json_form import plain, struct_type
 from linkspan.kernel.topics import partition_of
 
@@ -70,6 +71,11 @@ def test_a_union_of_two_records_is_left_to_fastavro() -> None:
 @given(st.binary(max_size=80), st.integers(1, 64))
 def test_a_key_goes_where_kafkas_own_partitioner_sends_it(key: bytes, partitions: int) -> None:
     assert partition_of(key, partitions) == (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+@pytest.mark.parametrize("name", ["_start_asgi_task", "on_message_complete", "on_response_complete"])
+def test_uvicorn_still_has_what_the_short_way_takes_the_place_of(name: str) -> None:
+    assert name in vars(HttpToolsProtocol)
 
 
 DEFAULTED = {

@@ -10,11 +10,17 @@ import msgspec
 from linkspan.kernel.errors import DeliveryError
 
 
+def always() -> bool:
+    """Nothing keeps it from being sent."""
+    return True
+
+
 class Delivery(msgspec.Struct, frozen=True):
     """One attempt. ``sequence`` is the event's offset, rising per key; ``attempt`` counts from 1.
 
     ``values``: the original payload and header fields, for a path. ``body``: the outgoing message as JSON.
-    ``redelivery``: the destination may have it already.
+    ``redelivery``: the destination may have it already. ``may_go`` is asked right before it is written: False where
+    its partition is not ours any more, or may not be.
     """
 
     message_id: str
@@ -26,6 +32,7 @@ class Delivery(msgspec.Struct, frozen=True):
     attempt: int
     values: Mapping[str, Any]
     body: bytes
+    may_go: Callable[[], bool] = always
 
 
 Answered = Callable[[Delivery, DeliveryError | None], None]
@@ -36,13 +43,19 @@ class Adapter(Protocol):
     """One destination. No method but ``open``, ``close`` and ``check`` waits for anything.
 
     ``wake`` is called when ``capacity`` rose from zero. An answer is one of ``kernel.errors``: Unavailable (nothing
-    reached the destination, or it said "later"), Unanswered (it may have), Transient, Rejected, Superseded.
+    reached the destination, or it said "later"), Withheld (``may_go`` said no), Unanswered (it may have), Transient,
+    Rejected, Superseded.
     """
 
     wake: Callable[[], None]
+    together: int
+    """Deliveries that share one request, at most."""
 
     async def open(self) -> None:
         """Starts; a destination that is away is no error."""
+
+    def away(self) -> str | None:
+        """What keeps its connection from being made, for an adapter that keeps one; None where it has it."""
 
     def capacity(self) -> int:
         """How many more deliveries may be submitted now."""

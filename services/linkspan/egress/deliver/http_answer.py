@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from linkspan.egress.partition.answer import Superseded, Unanswered
-from linkspan.kernel.errors import DeliveryError, Rejected, Transient, Unavailable
+from linkspan.kernel.errors import DeliveryError, RateLimited, Rejected, Transient, Unavailable
 from linkspan.kernel.http.answer import problem_of, retry_after_seconds, said
 
 
@@ -28,7 +28,9 @@ def status_error(
     reason = f"{status} {words}".rstrip()
     if status in (401, 403):
         return Unavailable(f"the destination refuses our credentials: {reason}")
-    if status in (408, 425, 429, 503):
+    if status == 429:
+        return RateLimited(reason, retry_after=retry_after)
+    if status in (408, 425, 503):
         return Unavailable(reason, retry_after=retry_after)
     if status in (502, 504):
         return Unanswered(reason, retry_after=retry_after)

@@ -11,12 +11,13 @@ from linkspan.egress.deliver.adapter import Answered, Delivery
 
 @dataclass(slots=True)
 class Sent:
-    """``at`` and ``deadline`` are the event loop's times."""
+    """``at`` and ``deadline`` are the event loop's times; ``written``: the destination may have it."""
 
     delivery: Delivery
     answered: Answered
     at: float
     deadline: float
+    written: bool = False
 
 
 class Pending:
@@ -39,6 +40,9 @@ class Pending:
             return None
         self._sent[message_id] = sent
         return sent
+
+    def holds(self, sent: Sent) -> bool:
+        return self._sent.get(sent.delivery.message_id) is sent
 
     def take(self, message_id: str) -> Sent | None:
         return self._sent.pop(message_id, None)
@@ -64,9 +68,9 @@ class Pending:
             del self._sent[sent.delivery.message_id]
         return found
 
-    def clear(self) -> Iterator[tuple[Sent, bool]]:
-        """Everything; True where it was with the destination."""
+    def clear(self) -> Iterator[Sent]:
+        """Everything."""
         sent, followers = list(self._sent.values()), [item for held in self._followers.values() for item in held]
         self._sent, self._followers, self._held = {}, {}, 0
-        yield from ((item, True) for item in sent)
-        yield from ((item, False) for item in followers)
+        yield from sent
+        yield from followers

@@ -12,12 +12,12 @@ from yarl import URL
 
 from linkspan.egress.deliver.adapter import Answered, Delivery
 from linkspan.egress.deliver.http_answer import http_error
+from linkspan.egress.deliver.leased import LeasedConnector, Writing
 from linkspan.egress.deliver.paths import PathTemplate
 from linkspan.egress.deliver.reach import listens
 from linkspan.egress.partition.answer import Unanswered
 from linkspan.kernel.errors import DeliveryError, Unavailable
 from linkspan.kernel.http.bounded import BODY_LIMIT, read_bounded
-from linkspan.kernel.http.connector import QuietConnector
 from linkspan.kernel.http.credentials import Credentials, credentials_for
 from linkspan.kernel.spec import Deliver, System
 
@@ -25,20 +25,23 @@ log = structlog.get_logger()
 
 #: A closing adapter waits so long for its requests under way, seconds.
 _GRACE = 0.2
+_NO_LIMIT = aiohttp.ClientTimeout(total=None)
 Job = tuple[Delivery, Answered]
 
 
 class RestAdapter:
-    """``open`` before use. The first attempt of a message gets half of the system's ``timeout``, later ones all."""
+    """``open`` before use. The first attempt of a message gets half of the system's ``timeout``, later ones all; that
+    holds for everything that belongs to it, a token and a second try with another one too."""
 
     def __init__(self, system: System, deliver: Deliver) -> None:
         self.wake: Callable[[], None] = lambda: None
+        self.together = 1
         self._system = system
         self._method = deliver.method
         self._base = system.url.rstrip("/")
         self._path = PathTemplate(deliver.path)
-        self._limits = [aiohttp.ClientTimeout(total=total) for total in (system.timeout / 2, system.timeout)]
-        self._concurrency = system.throttle.concurrency
+        self._limits = (system.timeout / 2, system.timeout)
+        self._concurrency = system.concurrency
         self._body_limit = BODY_LIMIT
         self._jobs: asyncio.Queue[Job] = asyncio.Queue()
         self._in_flight = 0
@@ -48,12 +51,18 @@ class RestAdapter:
         self._credentials: Credentials
 
     async def open(self) -> None:
-        connector = QuietConnector()
+        connector = LeasedConnector()
         self._session = aiohttp.ClientSession(
-            connector=connector, headers={"User-Agent": "linkspan"}, cookie_jar=aiohttp.DummyCookieJar()
+            connector=connector,
+            headers={"User-Agent": "linkspan"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=_NO_LIMIT,
         )
         self._credentials = credentials_for(self._system, self._session)
         self._workers = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
+
+    def away(self) -> None:
+        """Each request finds out for itself."""
 
     def capacity(self) -> int:
         return self._concurrency - self._in_flight
@@ -81,7 +90,7 @@ class RestAdapter:
             delivery, answered = await self._jobs.get()
             error: DeliveryError | None = Unanswered("stopped before the answer")
             try:
-                error = await self._attempt(delivery)
+                error = await self._in_time(delivery)
             except DeliveryError as raised:
                 error = raised
             except Exception as raised:
@@ -95,13 +104,23 @@ class RestAdapter:
         answered(delivery, error)
         self.wake()
 
-    async def _attempt(self, delivery: Delivery) -> DeliveryError | None:
+    async def _in_time(self, delivery: Delivery) -> DeliveryError | None:
+        writing = Writing(delivery.may_go)
+        try:
+            async with asyncio.timeout(self._limits[min(delivery.attempt, 2) - 1]):
+                return await self._attempt(delivery, writing)
+        except TimeoutError:
+            return Unanswered("no answer in time") if writing.written else Unavailable("it could not be sent in time")
+
+    async def _attempt(self, delivery: Delivery, writing: Writing) -> DeliveryError | None:
         url = URL(self._base + self._path.fill(delivery.values), encoded=True)
         headers = self._credentials.current() or await self._credentials.fetch()
-        status, error = await self._ask(url, headers, delivery)
+        with writing:
+            status, error = await self._ask(url, headers, delivery)
         if status == 401 and self._credentials.refused(headers):
             headers = await self._credentials.fetch()
-            status, error = await self._ask(url, headers, delivery)
+            with writing:
+                status, error = await self._ask(url, headers, delivery)
         self._note(error.reason if error and status in (401, 403) else None)
         return error
 
@@ -113,15 +132,12 @@ class RestAdapter:
                 url,
                 data=delivery.body,
                 headers=self._fields(delivery) | credentials,
-                timeout=self._limits[min(delivery.attempt, 2) - 1],
                 allow_redirects=False,
             ) as response:
                 body = await read_bounded(response, self._body_limit)
                 return response.status, self._judged(delivery, response.status, response.headers, body)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return 0, Unavailable(f"no connection to {url.host}: {error}")
-        except TimeoutError:
-            return 0, Unanswered("no answer in time")
         except (aiohttp.InvalidURL, ValueError) as error:
             return 0, Unavailable(f"the request cannot be made: {error}")
         except aiohttp.ClientError as error:

@@ -12,7 +12,7 @@ from linkspan.egress.deliver.batch_form import batch_body, read_results
 from linkspan.egress.deliver.http_answer import http_error
 from linkspan.egress.deliver.paths import PathTemplate
 from linkspan.egress.deliver.rest import Job, RestAdapter
-from linkspan.egress.partition.answer import Unanswered
+from linkspan.egress.partition.answer import Unanswered, Withheld
 from linkspan.kernel.errors import DeliveryError, FailureClass, Unavailable
 from linkspan.kernel.http.bounded import BODY_LIMIT
 from linkspan.kernel.spec import Deliver, System
@@ -46,7 +46,7 @@ class BatchAdapter(RestAdapter):
             raise ValueError("no batch is asked for")
         self._single = self._path
         self._path = PathTemplate(deliver.batch.path or deliver.path)
-        self._size = deliver.batch.size
+        self._size = self.together = deliver.batch.size
         self._wait = min(deliver.batch.wait, longest)
         self._body_limit = BODY_LIMIT + self._size * _RESULT_BYTES
         self._collecting: dict[str, tuple[Job, str, float]] = {}
@@ -107,8 +107,12 @@ class BatchAdapter(RestAdapter):
                 break
             del self._collecting[message_id]
             self._bytes -= len(job[0].body)
-            taken.append((job, path))
-        self._send(taken)
+            if job[0].may_go():
+                taken.append((job, path))
+            else:
+                self._settle(job, Withheld("it waited for others until its partition may not be ours any more"))
+        if taken:
+            self._send(taken)
 
     def _send(self, items: list[tuple[Job, str]]) -> None:
         jobs = [job for job, _ in items]
@@ -123,6 +127,7 @@ class BatchAdapter(RestAdapter):
             max(one.attempt for one, _ in jobs),
             {},
             batch_body((job[0], path) for job, path in items),
+            may_go=lambda: all(one.may_go() for one, _ in jobs),
             jobs=jobs,
             results={},
         )

@@ -5,26 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 
 import structlog
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
-from websockets.typing import Subprotocol
 
 from linkspan.egress.deliver.adapter import Answered, Delivery
 from linkspan.egress.deliver.frames import answer_error, read_answer, submit_frame
 from linkspan.egress.deliver.pending import Pending, Sent
-from linkspan.egress.partition.answer import Unanswered
+from linkspan.egress.deliver.socket import NotConnected, Socket, open_socket
+from linkspan.egress.partition.answer import Unanswered, Withheld
 from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.kernel.errors import Unavailable
-from linkspan.kernel.http.credentials import api_key_headers
 from linkspan.kernel.spec import Deliver, System
 
 log = structlog.get_logger()
 
-#: Frames that may wait for their answers.
-IN_FLIGHT = 1_000
 #: How often overdue answers are looked for, seconds.
 _SWEEP = 0.25
 _AWAY = "not connected"
@@ -36,16 +30,17 @@ class WebSocketAdapter:
     ``unmatched`` counts answers to nothing that waits: late, repeated or unknown.
     """
 
-    def __init__(self, system: System, deliver: Deliver, in_flight: int = IN_FLIGHT) -> None:
+    def __init__(self, system: System, deliver: Deliver) -> None:
         self.wake: Callable[[], None] = lambda: None
+        self.together = 1
         self.unmatched = 0
         self._system = system
         self._url = system.url.rstrip("/") + deliver.path
-        self._limit = in_flight
+        self._limit = system.concurrency
         self._pending = Pending()
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[Sent] = deque()
         self._queued = asyncio.Event()
-        self._connection: ClientConnection | None = None
+        self._connection: Socket | None = None
         self._heard = 0.0
         self._trouble: str | None = _AWAY
         self._backoff = RetryPolicy(first=0.25, cap=15.0)
@@ -53,6 +48,9 @@ class WebSocketAdapter:
 
     async def open(self) -> None:
         self._tasks = [asyncio.create_task(self._stay_connected()), asyncio.create_task(self._sweep())]
+
+    def away(self) -> str | None:
+        return None if self._connection is not None else self._trouble or _AWAY
 
     def capacity(self) -> int:
         return 0 if self._connection is None else self._limit - len(self._pending)
@@ -67,7 +65,7 @@ class WebSocketAdapter:
 
     def _send(self, sent: Sent | None) -> None:
         if sent is not None:
-            self._queue.append(submit_frame(sent.delivery))
+            self._queue.append(sent)
             self._queued.set()
 
     async def close(self) -> None:
@@ -84,58 +82,52 @@ class WebSocketAdapter:
         failures = 0
         while True:
             try:
-                async with self._connecting() as connection:
-                    failures = 0
-                    await self._use(connection)
-                    trouble = f"the connection ended: {connection.close_code} {connection.close_reason or ''}".rstrip()
-            except InvalidStatus as error:
+                connection = await open_socket(self._system, self._url)
+                failures = 0
+                await self._use(connection)
+                trouble = f"the connection ended: {connection.ending}"
+            except NotConnected as error:
                 trouble = self._refused(error)
-            except (OSError, TimeoutError, WebSocketException) as error:
-                trouble = f"no connection to {self._url}: {error or type(error).__name__}"
             self._note(trouble)
             failures += 1
             await asyncio.sleep(self._backoff.delay(failures))
 
-    def _connecting(self) -> connect:
-        system = self._system
-        return connect(
-            self._url,
-            additional_headers=api_key_headers(system),
-            subprotocols=[Subprotocol(system.subprotocol)] if system.subprotocol else None,
-            compression=None,
-            proxy=None,
-            open_timeout=system.timeout,
-            close_timeout=1,
-            ping_interval=system.heartbeat,
-            ping_timeout=system.heartbeat,
-            max_queue=IN_FLIGHT,
-        )
-
-    async def _use(self, connection: ClientConnection) -> None:
+    async def _use(self, connection: Socket) -> None:
         self._connection = connection
         self._heard = asyncio.get_running_loop().time()
         self._note(None)
         writer = asyncio.create_task(self._write(connection))
         self.wake()
         try:
-            async for frame in connection:
-                self._answer(frame)
-        except ConnectionClosed:
-            pass
+            await connection.use(self._answer)
         finally:
             self._connection = None
             writer.cancel()
             self._lost("the connection was lost before the answer")
+            await connection.close()
 
-    async def _write(self, connection: ClientConnection) -> None:
-        with suppress(ConnectionClosed):
-            while True:
-                await self._queued.wait()
-                self._queued.clear()
-                while self._queue:
-                    await connection.send(self._queue.popleft(), text=True)
+    async def _write(self, connection: Socket) -> None:
+        while True:
+            await self._queued.wait()
+            self._queued.clear()
+            while self._queue:
+                await connection.writable.wait()
+                if self._queue and self._goes(sent := self._queue.popleft()):
+                    connection.send(submit_frame(sent.delivery))
 
-    def _answer(self, frame: bytes | str) -> None:
+    def _goes(self, sent: Sent) -> bool:
+        """It may have waited for a connection that takes nothing: then it is overdue, or not ours any more."""
+        if not self._pending.holds(sent):
+            return False
+        if not sent.delivery.may_go():
+            self._pending.take(sent.delivery.message_id)
+            self._send(self._pending.follower(sent.delivery.message_id))
+            sent.answered(sent.delivery, Withheld("not sent: the partition may belong to another replica by now"))
+            return False
+        sent.written = True
+        return True
+
+    def _answer(self, frame: bytes) -> None:
         self._heard = asyncio.get_running_loop().time()
         answer = read_answer(frame)
         sent = self._pending.take(answer.id) if answer else None
@@ -150,8 +142,8 @@ class WebSocketAdapter:
 
     def _lost(self, reason: str) -> None:
         self._queue.clear()
-        for sent, was_sent in self._pending.clear():
-            sent.answered(sent.delivery, Unanswered(reason) if was_sent else Unavailable(reason))
+        for sent in self._pending.clear():
+            sent.answered(sent.delivery, Unanswered(reason) if sent.written else Unavailable(reason))
 
     async def _sweep(self) -> None:
         """Answers what is overdue. A connection that said nothing all that time is given up."""
@@ -162,17 +154,19 @@ class WebSocketAdapter:
             for sent in self._pending.overdue(loop.time()):
                 silent = silent or self._heard < sent.at
                 self._send(self._pending.follower(sent.delivery.message_id))
-                sent.answered(sent.delivery, Unanswered("no answer in time"))
+                late = Unanswered("no answer in time") if sent.written else Unavailable("it could not be sent in time")
+                sent.answered(sent.delivery, late)
             if silent and self._connection is not None:
-                self._connection.transport.abort()
+                self._connection.abort()
                 self._connection = None
             self.wake()
 
-    def _refused(self, error: InvalidStatus) -> str:
-        status = error.response.status_code
-        if status in (401, 403):
-            return f"{self._url} refuses our credentials: {status}"
-        return f"{self._url} refuses the connection: {status}"
+    def _refused(self, error: NotConnected) -> str:
+        if error.status in (401, 403):
+            return f"{self._url} refuses our credentials: {error.status}"
+        if error.status is not None:
+            return f"{self._url} refuses the connection: {error.status}"
+        return f"no connection to {self._url}: {error}"
 
     def _note(self, trouble: str | None) -> None:
         """Logs when it changes."""

@@ -60,7 +60,7 @@ class PartitionOwner:
         self._drainer: Drainer | None = None
         self._epoch = self._above = 0
         self._counted = 0
-        self._failures = 0
+        self._failures = self._fetched_to = 0
         self._stopping = False
 
     async def run(self) -> None:
@@ -95,6 +95,7 @@ class PartitionOwner:
         flow.control.add(inbox)
         try:
             taken = await self._take_over(store, recorder, inbox)
+            self._fetched_to = taken.start
             self._consumer.seek(self._events, taken.start)  # before any checkpoint: what was fetched earlier is dropped
             parked = TopicPartition(flow.topics.parked, self.partition)
             self._recorder, self._store = recorder, store
@@ -140,6 +141,12 @@ class PartitionOwner:
                 await self._wait_for_room()
             await self._fetch_once()
 
+    @property
+    def behind(self) -> int:
+        """Events that are not fetched yet, as far as the last fetch told."""
+        end = self._consumer.highwater(self._events) if self._events in self._consumer.assignment() else None
+        return 0 if end is None or not self.active else max(0, end - self._fetched_to)
+
     def may_attempt(self, now: float) -> bool:
         return self.active and self._membership.may_attempt(now)
 
@@ -148,7 +155,9 @@ class PartitionOwner:
         self._consumer.pause(self._events)
         while not self.state.wants_more():
             self._room.clear()
-            await self._room.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_FETCH_MS / 1000):
+                    await self._room.wait()
         self._consumer.resume(self._events)
 
     async def _fetch_once(self) -> None:
@@ -164,6 +173,7 @@ class PartitionOwner:
             return
         records = found.get(self._events)
         if records:
+            self._fetched_to = records[-1].offset + 1
             self.progress += 1
             self.state.fetched([message_of(Event.of(record)) for record in records])
             self._follow_up()

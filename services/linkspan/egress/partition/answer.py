@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from linkspan.kernel.errors import Rejected, Unavailable
+from linkspan.kernel.errors import Doubtful, Rejected, Unavailable
 
 
-class Unanswered(Unavailable):
+class Unanswered(Doubtful):
     """The message left and its answer never came: the destination may have it, so the next attempt is marked."""
+
+
+class Withheld(Unavailable):
+    """It was not sent, for a reason of ours: it says nothing of the destination."""
 
 
 class Superseded(Rejected):

@@ -19,7 +19,7 @@ LOW, NORMAL, HIGH, CRITICAL = range(4)
 
 @dataclass(slots=True, eq=False)
 class Message:
-    """A fetched and unfinished event. ``record`` and ``prepared`` belong to the shell and are not looked at.
+    """A fetched and unfinished event. ``record``, ``prepared`` and ``doubt`` belong to others and are not looked at.
 
     ``charged``: attempts spent so far; ``asked``: failures in a row that spent none. ``redelivery``: the destination
     may have seen it already. ``id``, ``digest``: 64 bits of each, None where the record names no id. ``released``: it
@@ -35,6 +35,7 @@ class Message:
     asked: int = 0
     tries: int = 0
     prepared: Any = None
+    doubt: Any = None
     id: int | None = None
     digest: int = 0
     accepted_at: int = 0

@@ -46,7 +46,6 @@ class PartitionState:
         self._hold = hold
         self._effects: list[Record] = []
         self._ids: dict[int, Message] = {}
-        self._full = False
         self._marked_below = marked_below
         self._marks_left = limits.messages
         self.releases = Releases(memory.holds, self._lanes)
@@ -87,13 +86,11 @@ class PartitionState:
         return True
 
     def wants_more(self) -> bool:
-        """Once full, the window asks again when half of it is free."""
-        self._full = not (self._window.has_much_room() if self._full else self._window.has_room())
-        return not self._full
+        return self._window.wants_more()
 
     def room(self) -> int:
         """Messages that one fetch may bring at most, so that the window holds what a successor marks."""
-        return max(1, self._window.limits.messages - len(self._window))
+        return self._window.room()
 
     def next_deliveries(self, budget: int, now: float) -> Iterator[Message]:
         """At most one message of each key, the oldest unfinished of it; each must be answered or put back."""
@@ -122,20 +119,24 @@ class PartitionState:
             return self._decide(message, DUPLICATE)
         return self._decide(message, DEAD, Conflict("another message with this id and other content came before"))
 
-    def answered(self, message: Message, error: DeliveryError | None, now: float) -> Record | None:
-        """What the attempt came to; None where the message only waits for its next one."""
+    def answered(
+        self, message: Message, error: DeliveryError | None, now: float, *, spared: bool = False
+    ) -> Record | None:
+        """What the attempt came to; None where the message only waits. ``spared``: a failure that may pass is not known
+        to be the message's, so it spends no attempt."""
         if self._taken.get(message.offset) is not message:
             return None
         if error is None:
             return self._decide(message, "delivered")
         message.redelivery = message.redelivery or isinstance(error, Unanswered)
         match error.failure:
-            case FailureClass.UNAVAILABLE:
+            case FailureClass.TRANSIENT if not spared:
+                return self._charge(message, error, now)
+            case FailureClass.UNAVAILABLE | FailureClass.TRANSIENT:
                 message.asked += 1
+                self._window.one_beyond()
                 self._later(message, now + self._retry.delay(message.asked, error.retry_after))
                 return None
-            case FailureClass.TRANSIENT:
-                return self._charge(message, error, now)
             case FailureClass.EXPIRED:
                 return self._decide(message, "expired", error)
         return self._decide(message, "superseded" if isinstance(error, Superseded) else DEAD, error)
@@ -151,6 +152,16 @@ class PartitionState:
         if message.charged >= self._retry.attempts:
             return self._decide(message, DEAD, error)
         self._later(message, now + self._retry.delay(message.charged, error.retry_after))
+        return Record(message, ATTEMPT_FAILED, error)
+
+    def charge(self, message: Message, error: DeliveryError) -> Record | None:
+        """A failure of a taken message that was spared turned out to be its own: it is the next one, or dead."""
+        if self._taken.get(message.offset) is not message:
+            return None
+        message.charged += 1
+        if message.charged >= self._retry.attempts:
+            return self._decide(message, DEAD, error)
+        self.put_back(message)
         return Record(message, ATTEMPT_FAILED, error)
 
     def _later(self, message: Message, at: float) -> None:

@@ -21,6 +21,7 @@ class Window:
         self.limits = limits
         self._fetched: deque[tuple[int, int]] = deque()
         self._finished: set[int] = set()
+        self._full = self._beyond = False
 
     def __len__(self) -> int:
         """Unfinished messages."""
@@ -28,6 +29,7 @@ class Window:
 
     def add(self, offset: int, accepted_at: int = 0) -> None:
         self._fetched.append((offset, accepted_at))
+        self._beyond = False
 
     def finish(self, offset: int) -> None:
         self._finished.add(offset)
@@ -44,6 +46,20 @@ class Window:
 
     def span(self) -> int:
         return self._fetched[-1][0] - self._fetched[0][0] + 1 if self._fetched else 0
+
+    def wants_more(self) -> bool:
+        """Once full, it asks again when half of it is free; or for one."""
+        self._full = not (self.has_much_room() if self._full else self.has_room())
+        return not self._full or (self._beyond and len(self) < self.limits.messages)
+
+    def room(self) -> int:
+        """Messages that one fetch may bring at most."""
+        return 1 if self._full else max(1, self.limits.messages - len(self))
+
+    def one_beyond(self) -> None:
+        """A message failed: though it spans the limit, one more may come, since only another one that is taken tells
+        whether it failed for the destination or for itself."""
+        self._beyond = True
 
     def has_room(self) -> bool:
         return len(self) < self.limits.messages and self.span() < self.limits.span

@@ -23,6 +23,7 @@ from linkspan.kernel.codec import Decoder, OutcomeCodec
 from linkspan.kernel.errors import DeliveryError, FailureClass, Poison
 from linkspan.kernel.json_form import JsonForm
 from linkspan.kernel.message import Json
+from linkspan.kernel.resilience.limits import Limits
 from linkspan.kernel.telemetry.traces import CORRELATION_ID, Tracing, valid
 from linkspan.kernel.topics import FlowTopics
 
@@ -47,6 +48,7 @@ class RefusalContext:
     form: JsonForm
     codec: OutcomeCodec
     retry: RetryPolicy
+    limits: Limits
     tracing: Tracing
 
 
@@ -145,5 +147,8 @@ class RefusalNotifier:
             if not answer.done():
                 answer.set_result(error)
 
-        self._context.adapter.submit(notice, answered)
-        return await answer
+        async with self._context.limits.turn():
+            self._context.adapter.submit(notice, answered)
+            error = await answer
+        self._context.limits.answered(error)
+        return error

@@ -8,16 +8,20 @@ from typing import Any
 
 import msgspec
 import structlog
+from opentelemetry.trace import SpanKind
 
 from linkspan.egress.deliver.paths import PathTemplate
+from linkspan.egress.transform.asked import Asked, Cause
 from linkspan.egress.transform.cache import FoundCache
 from linkspan.egress.transform.content import holds_reference
-from linkspan.kernel.errors import Poison, Rejected, Unavailable
+from linkspan.kernel.errors import Poison, Rejected, Transient, Unavailable
 from linkspan.kernel.http.client import AnswerTooLong, Got, RestReader
 from linkspan.kernel.message import Json, text_at
+from linkspan.kernel.resilience.limits import Limits
 from linkspan.kernel.spec import System
 from linkspan.kernel.spec_transform import LookupSpec
 from linkspan.kernel.telemetry.metrics import LOOKUPS
+from linkspan.kernel.telemetry.traces import DESTINATION
 
 log = structlog.get_logger()
 
@@ -32,16 +36,16 @@ _decode = msgspec.json.Decoder().decode
 class Lookup:
     """One step. ``close`` at the end. Messages that need the same key at the same time share one request."""
 
-    def __init__(self, spec: LookupSpec, system: System, flow: str) -> None:
-        self.spec = spec
+    def __init__(self, spec: LookupSpec, system: System, flow: str, limits: Limits) -> None:
+        self.spec, self._limits = spec, limits
         self._path = PathTemplate(spec.path)
         self._reader = RestReader(system)
         self._cache = FoundCache(spec.cache.entries, spec.cache.ttl)
         self._asking: dict[str, asyncio.Task[Any]] = {}
-        self.at_once = system.throttle.concurrency
-        self._turn = asyncio.Semaphore(self.at_once)
+        self.at_once = system.concurrency
+        self._asked_path = Asked(spec.system, f"{flow} lookup {spec.into}", system)
         self._count = {result: LOOKUPS.labels(flow, result) for result in ("hit", "found", "missing", "failed")}
-        self._trouble: str | None = None
+        self._said_at = float("-inf")
 
     def now(self, payload: Json, header: Mapping[str, Any]) -> Json | None:
         """The payload with what is remembered; None where the system must be asked (use ``later``). Raises Poison."""
@@ -53,15 +57,15 @@ class Lookup:
             self._count["hit"].inc()
         return self._with(payload, key, found)
 
-    async def later(self, payload: Json, header: Mapping[str, Any]) -> Json:
-        """Raises Poison, or Unavailable where the system cannot be asked."""
+    async def later(self, payload: Json, header: Mapping[str, Any], cause: Cause) -> Json:
+        """Raises Poison, Unavailable where the system cannot be asked, or Transient where it fails for this path."""
         made = self.now(payload, header)
         if made is not None:
             return made
         key, path = self._wanted(payload, header)
         task = self._asking.get(path)
         if task is None:
-            task = self._asking[path] = asyncio.create_task(self._ask(key, path))
+            task = self._asking[path] = asyncio.create_task(self._ask(key, path, cause))
             task.add_done_callback(lambda done: self._asked(path, done))
         return self._with(payload, key, await asyncio.shield(task))
 
@@ -95,20 +99,20 @@ class Lookup:
             return {**payload, self.spec.into: None}
         return {**payload, self.spec.into: _decode(found)}
 
-    async def _ask(self, key: str | None, path: str) -> Any:
-        async with self._turn:
-            try:
-                got = await self._reader.get(path, LARGEST)
-            except Unavailable as error:
-                self._say(error.reason)
-                self._count["failed"].inc()
-                raise Unavailable(
-                    f"the lookup of {self.spec.into} waits for {self.spec.system}: {error.reason}",
-                    retry_after=error.retry_after,
-                ) from error
-            except AnswerTooLong as error:
-                raise Poison(f"the lookup of {self.spec.into} for {key!r}: {error}") from error
-        self._say(None)
+    async def _ask(self, key: str | None, path: str, cause: Cause) -> Any:
+        try:
+            got = await self._get(path, cause)
+        except Unavailable as error:
+            self._say(error.reason)
+            self._count["failed"].inc()
+            raise Unavailable(
+                f"the lookup of {self.spec.into} waits for {self.spec.system}: {error.reason}",
+                retry_after=error.retry_after,
+            ) from error
+        except Transient as error:
+            raise Transient(f"the lookup of {self.spec.into} for {key!r}: {error.reason}") from error
+        except AnswerTooLong as error:
+            raise Poison(f"the lookup of {self.spec.into} for {key!r}: {error}") from error
         if got.status in (404, 410):
             self._count["missing"].inc()
             return MISSING
@@ -117,11 +121,23 @@ class Lookup:
         self._cache.put(path, got.body)
         return got.body
 
-    def _say(self, trouble: str | None) -> None:
-        """Once when it begins, once when it ends."""
-        if (trouble is None) != (self._trouble is None):
-            log.warning("lookups wait" if trouble else "lookups go on", system=self.spec.system, reason=trouble)
-        self._trouble = trouble
+    async def _get(self, path: str, cause: Cause) -> Got:
+        """The message that asks first gives the span its place; others share the answer."""
+        self._asked_path.check()
+        async with self._limits.turn():
+            facts: dict[str, str | int] = {DESTINATION: self.spec.system}
+            with (
+                cause.tracing.span("lookup", cause.traceparent, SpanKind.CLIENT, facts) as traced,
+                self._asked_path.asking(path, self._limits),
+            ):
+                return await self._reader.get(path, LARGEST, headers={"traceparent": traced.traceparent})
+
+    def _say(self, trouble: str) -> None:
+        """At most once in 5 s."""
+        now = asyncio.get_running_loop().time()
+        if now - self._said_at >= 5:
+            self._said_at = now
+            log.warning("lookups wait", system=self.spec.system, reason=trouble)
 
     async def close(self) -> None:
         for task in list(self._asking.values()):

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from linkspan.egress.transform.asked import Cause
 from linkspan.egress.transform.content import holds_reference, look, with_content
 from linkspan.egress.transform.jsonata import Expression
 from linkspan.egress.transform.lookup import Lookup
@@ -18,16 +19,19 @@ from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.errors import DeliveryError, Fault, Poison, UserMistake
 from linkspan.kernel.json_form import JsonForm
 from linkspan.kernel.message import Json
+from linkspan.kernel.resilience.limits import Limits, limits_of
 from linkspan.kernel.schemas import SchemaCatalog, expanded
 from linkspan.kernel.spec import Flow, Integration
 from linkspan.kernel.spec_transform import StepSpec
 from linkspan.kernel.steps import StepContext
+from linkspan.kernel.telemetry.traces import Tracing
 
 _encode = msgspec.json.Encoder().encode
 _to_json = msgspec.to_builtins
 Step = Expression | NamedStep | Lookup
 #: Transforms with async steps (a subprocess, seconds) that run at a time.
 SLOW_TRANSFORMS = 4
+_NO_CAUSE = Cause(Tracing(None, 0.0), None)
 
 
 class InvalidTransform(UserMistake):
@@ -47,9 +51,16 @@ class Transform:
     Raises InvalidTransform, and UnknownSchema where a type has none.
     """
 
-    def __init__(self, integration: Integration, flow: str, catalog: SchemaCatalog, blobs: BlobStore) -> None:
+    def __init__(
+        self,
+        integration: Integration,
+        flow: str,
+        catalog: SchemaCatalog,
+        blobs: BlobStore,
+        limits: Mapping[str, Limits] | None = None,
+    ) -> None:
         spec, self._flow, self._blobs = integration.flows[flow], flow, blobs
-        self._steps = compiled(integration, flow)
+        self._steps = compiled(integration, flow, limits)
         self.type = spec.delivers or spec.type
         taken = expanded(catalog.latest(integration.integration, spec.type).definition)
         self._form = JsonForm(catalog.latest(integration.integration, self.type).definition, "payload")
@@ -70,7 +81,7 @@ class Transform:
             return None
         return self._now(payload, message)
 
-    async def apply(self, message: Json, answers: Mapping[str, Any] | None = None) -> Json:
+    async def apply(self, message: Json, answers: Mapping[str, Any] | None = None, cause: Cause = _NO_CAUSE) -> Json:
         """The payload that leaves; raises Poison, or whatever failure a step names. ``answers``: what lookups find."""
         context = StepContext(self._flow, message["header"], message["metadata"], self._blobs)
         current: Json = message["payload"]
@@ -87,7 +98,7 @@ class Transform:
             elif answers is not None:
                 current = step.given(current, answers)
             else:
-                current = await step.later(current, context.header)
+                current = await step.later(current, context.header, cause)
         if text is None and not self._checks:
             return _plain(await with_content(current, context, rounded=False))
         return self._checked(_text(await with_content(current, context, rounded=False)) if text is None else text)
@@ -138,8 +149,9 @@ class Transform:
         return value
 
 
-def compiled(integration: Integration, flow: str) -> list[Step]:
-    """The flow's steps; raises InvalidTransform."""
+def compiled(integration: Integration, flow: str, limits: Mapping[str, Limits] | None = None) -> list[Step]:
+    """The flow's steps; raises InvalidTransform. ``limits``: of the systems that lookups ask."""
+    limits = limits_of(integration) if limits is None else limits
     tables, known = ValueTables(integration.values), frozenset(integration.values)
     made: list[Step] = []
     faults: list[Fault] = []
@@ -147,7 +159,9 @@ def compiled(integration: Integration, flow: str) -> list[Step]:
         field = f"flows.{flow}.transform[{index}].{step.kind}"
         try:
             if step.lookup:
-                made.append(Lookup(step.lookup, integration.systems[step.lookup.system], flow))
+                made.append(
+                    Lookup(step.lookup, integration.systems[step.lookup.system], flow, limits[step.lookup.system])
+                )
             else:
                 made.append(named_step(step.step) if step.step else Expression(step.jsonata or "", tables, known))
         except UserMistake as error:

@@ -13,8 +13,8 @@ from linkspan.ingress.append.acceptance import Acceptance
 from linkspan.kernel.codec import Datum
 from linkspan.kernel.json_form import iso
 
-_JSON = (b"content-type", b"application/json")
-_PROBLEM = (b"content-type", problems.MEDIA_TYPE.encode())
+JSON = (b"content-type", b"application/json")
+PROBLEM = (b"content-type", problems.MEDIA_TYPE.encode())
 #: Outcomes that are no success; the message was not processed and will not be by itself.
 FAILED = frozenset({"dead_lettered", "expired", "discarded"})
 
@@ -63,7 +63,7 @@ def processed(acceptance: Acceptance, outcome: Datum) -> tuple[int, dict[str, An
 
 
 async def send_json(
-    send: Send, status: int, body: Any, headers: list[tuple[bytes, bytes]], content_type: tuple[bytes, bytes] = _JSON
+    send: Send, status: int, body: Any, headers: list[tuple[bytes, bytes]], content_type: tuple[bytes, bytes] = JSON
 ) -> None:
     content = _encode(body)
     headers += (content_type, (b"content-length", b"%d" % len(content)))
@@ -72,13 +72,12 @@ async def send_json(
 
 
 async def send_problem(send: Send, refusal: Problem, request: Request) -> None:
-    headers = request.answer_headers()
-    headers += [(name.lower().encode(), value.encode()) for name, value in refusal.headers.items()]
-    await send_json(send, refusal.status, refusal.body(), headers, _PROBLEM)
+    headers = [*request.answer_headers(), *refusal.header_lines()]
+    await send_json(send, refusal.status, refusal.body(), headers, PROBLEM)
 
 
 async def send_outcome(send: Send, request: Request, acceptance: Acceptance, outcome: Datum) -> None:
     status, body = processed(acceptance, outcome)
     headers = request.answer_headers(acceptance.correlation_id)
     headers.append((b"preference-applied", b"wait=%d" % request.wait))
-    await send_json(send, status, body, headers, _JSON if status == 200 else _PROBLEM)
+    await send_json(send, status, body, headers, JSON if status == 200 else PROBLEM)

@@ -58,10 +58,11 @@ class Batch:
     async def _take(self, lines: list[tuple[int, bytes]], origin: Origin, traceparent: str) -> list[Taken]:
         """In order; returns when Kafka has answered for the last of them."""
         taken: list[Taken] = []
+        take_now = self._pipeline.take_now
         left = _Countdown(len(lines))
         for count, (_, raw) in enumerate(lines, 1):
             try:
-                one = await self._pipeline.take(raw, origin, traceparent)
+                one = take_now(raw, origin, traceparent) or await self._pipeline.take(raw, origin, traceparent)
             except LinkspanError as error:
                 taken.append(error)
                 left.down()

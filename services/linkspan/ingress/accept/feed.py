@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from linkspan.kernel.errors import Unavailable
-from linkspan.kernel.http.client import AnswerTooLong, RestReader
+from linkspan.kernel.http.client import AnswerTooLong, Got, RestReader
 from linkspan.kernel.message import new_id
+from linkspan.kernel.resilience.limits import Limits
 from linkspan.kernel.spec import Poll, System
 
 
@@ -31,8 +32,9 @@ _decode_any = msgspec.json.Decoder().decode
 class Feed:
     """``largest``: bytes of a page; a longer one is asked for again with fewer items."""
 
-    def __init__(self, system: System, poll: Poll, largest: int) -> None:
+    def __init__(self, system: System, poll: Poll, largest: int, limits: Limits) -> None:
         self._reader = RestReader(system)
+        self._limits = limits
         self._poll, self._largest, self._limit = poll, largest, poll.limit
 
     async def page(self, cursor: str) -> Page:
@@ -40,7 +42,7 @@ class Feed:
         while True:
             query = {**self._poll.query, "after": cursor, "limit": str(self._limit)}
             try:
-                got = await self._reader.get(self._poll.path, self._largest, query, {"X-Request-ID": new_id()})
+                got = await self._get(query)
             except AnswerTooLong as error:
                 if self._limit == 1:
                     raise Unavailable(
@@ -52,6 +54,14 @@ class Feed:
             if got.status != 200:
                 raise Unavailable(f"the feed answers {got.reason or got.status}")
             return self._read(got.body, cursor)
+
+    async def _get(self, query: dict[str, str]) -> Got:
+        async with self._limits.turn():
+            try:
+                return await self._reader.get(self._poll.path, self._largest, query, {"X-Request-ID": new_id()})
+            except Unavailable as error:
+                self._limits.answered(error)
+                raise
 
     def _read(self, body: bytes, cursor: str) -> Page:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
@@ -58,6 +57,11 @@ class Routes:
 
 
 async def _refuse(send: Send, request: Request, refusal: Problem, traced: Traced) -> None:
+    log_refusal(request, refusal, traced)
+    await send_problem(send, refusal, request)
+
+
+def log_refusal(request: Request, refusal: Problem, traced: Traced) -> None:
     log.info(
         "message refused",
         status=refusal.status,
@@ -66,7 +70,6 @@ async def _refuse(send: Send, request: Request, refusal: Problem, traced: Traced
         requestId=request.request_id,
         traceId=trace_id(traced.traceparent),
     )
-    await send_problem(send, refusal, request)
 
 
 class Messages:
@@ -96,13 +99,11 @@ class Messages:
             )
             traced.belongs_to(acceptance.correlation_id)
             await acceptance.settled()
-            outcome = expected[0].outcome
-            if not acceptance.spooled:
-                await asyncio.wait([outcome], timeout=max(0.0, deadline - time.monotonic()))
+            left = 0.0 if acceptance.spooled else deadline - time.monotonic()
+            found = await self._watch.decided(expected[0], acceptance.flow, left)
         finally:
             for one in expected:
                 self._watch.forget(one)
-        found = outcome.result() if outcome.done() else None
         if found is None:
             await _queued(send, request, acceptance, known, will_retry=True)
         else:

@@ -31,6 +31,9 @@ class Problem(msgspec.Struct, omit_defaults=True, kw_only=True):
         extra: dict[str, Any] = made.pop("extra", {})
         return made | extra
 
+    def header_lines(self) -> list[tuple[bytes, bytes]]:
+        return [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]
+
 
 def problem(status: int, kind: str, title: str, detail: str | None = None, **headers: str) -> Problem:
     """``kind`` becomes ``/problems/<kind>``; header names are written with underscores."""

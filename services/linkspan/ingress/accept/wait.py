@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from linkspan.ingress.accept.standing import Standing
 from linkspan.ingress.flows import FlowIntake
 from linkspan.kernel.codec import Datum, OutcomeCodec
 from linkspan.kernel.errors import Poison
@@ -38,8 +39,13 @@ class Expected:
 
 
 class OutcomeWatch:
-    def __init__(self, client: dict[str, Any], flows: Iterable[FlowIntake], codec: OutcomeCodec) -> None:
+    """``status``: the topic in which egress replicas say how they stand."""
+
+    def __init__(
+        self, client: dict[str, Any], flows: Iterable[FlowIntake], codec: OutcomeCodec, status: str, standing: Standing
+    ) -> None:
         self._client, self._codec = client, codec
+        self._status, self._standing = TopicPartition(status, 0), standing
         self._partitions = [
             TopicPartition(flow.topics.outcomes, number) for flow in flows for number in range(flow.spec.partitions)
         ]
@@ -57,6 +63,16 @@ class OutcomeWatch:
         left = [outcome for outcome in self._waiting.pop(expected.message_id, []) if outcome is not expected.outcome]
         if left:
             self._waiting[expected.message_id] = left
+
+    async def decided(self, expected: Expected, flow: str, seconds: float) -> Datum | None:
+        """None where it is not known in time, or while the flow is not delivered anyway."""
+        opened = self._standing.expect(flow)
+        try:
+            both: list[asyncio.Future[Any]] = [expected.outcome, opened]
+            await asyncio.wait(both, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._standing.forget(flow, opened)
+        return expected.outcome.result() if expected.outcome.done() else None
 
     def release(self) -> None:
         """Ends all waiting, because the process stops."""
@@ -80,9 +96,10 @@ class OutcomeWatch:
         try:
             async with asyncio.timeout(15):
                 await consumer.start()
-                consumer.assign(self._partitions)
+                partitions = [*self._partitions, self._status]
+                consumer.assign(partitions)
                 await consumer.seek_to_end()
-                for partition in self._partitions:
+                for partition in partitions:
                     await consumer.position(partition)
             self.ready = True
             while True:
@@ -93,6 +110,9 @@ class OutcomeWatch:
             await consumer.stop()
 
     def _read(self, partition: TopicPartition, record: Any) -> None:
+        if partition == self._status:
+            self._standing.read(record.key, record.value)
+            return
         headers = dict(record.headers)
         kind = headers.get(Headers.KIND, b"").decode()
         epoch = int(headers.get(Headers.EPOCH) or 0)

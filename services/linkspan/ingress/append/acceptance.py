@@ -6,22 +6,25 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 
+import msgspec
+
 from linkspan.kernel.errors import LinkspanError
 
 #: Message ids whose acceptance is remembered.
 REMEMBERED = 100_000
 
 
-class Acceptance:
+class Acceptance(msgspec.Struct, eq=False):
     """One for every message id; ``error`` is set where the append failed, ``spooled`` where only the spool has it."""
 
-    __slots__ = ("_waiting", "acked", "correlation_id", "digest", "error", "flow", "message_id", "spooled")
-
-    def __init__(self, flow: str, message_id: str, correlation_id: str, digest: bytes) -> None:
-        self.flow, self.message_id, self.correlation_id, self.digest = flow, message_id, correlation_id, digest
-        self.acked = self.spooled = False
-        self.error: LinkspanError | None = None
-        self._waiting: list[Callable[[], None]] | None = None
+    flow: str
+    message_id: str
+    correlation_id: str
+    digest: bytes
+    acked: bool = False
+    spooled: bool = False
+    error: LinkspanError | None = None
+    waiting: list[Callable[[], None]] | None = None
 
     @property
     def is_settled(self) -> bool:
@@ -29,7 +32,7 @@ class Acceptance:
 
     def settle(self, error: LinkspanError | None, spooled: bool) -> None:
         self.acked, self.error, self.spooled = error is None, error, spooled
-        waiting, self._waiting = self._waiting, None
+        waiting, self.waiting = self.waiting, None
         for call in waiting or ():
             call()
 
@@ -37,10 +40,10 @@ class Acceptance:
         """Calls once: now, or at the acknowledgement or failure."""
         if self.is_settled:
             call()
-        elif self._waiting is None:
-            self._waiting = [call]
+        elif self.waiting is None:
+            self.waiting = [call]
         else:
-            self._waiting.append(call)
+            self.waiting.append(call)
 
     async def settled(self) -> None:
         """Raises what the append failed with."""

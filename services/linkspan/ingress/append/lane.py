@@ -6,8 +6,8 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
+import msgspec
 from aiokafka import AIOKafkaProducer
 
 from linkspan.kernel.errors import LinkspanError
@@ -21,8 +21,7 @@ LINGER = 0.001
 Settled = Callable[[LinkspanError | None, bool], None]
 
 
-@dataclass(slots=True, eq=False)
-class Record:
+class Record(msgspec.Struct, eq=False):
     """``may_spool``: it may wait on this machine's disk; what a source sends never does, nor what comes from there."""
 
     key: bytes
@@ -53,8 +52,9 @@ class Lane:
 
     def add(self, record: Record) -> None:
         self._pending.bytes += len(record.value)
+        if not self._waiting:
+            self._wake.set()
         self._waiting.append(record)
-        self._wake.set()
 
     async def flush(self, producer: AIOKafkaProducer, limit: float) -> None:
         """Runs until a batch fails, or is not acknowledged within ``limit`` seconds: raises, settles nothing."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import aiohttp
 from yarl import URL
 
-from linkspan.kernel.errors import LinkspanError, Unavailable
+from linkspan.kernel.errors import Doubtful, LinkspanError, RateLimited, Unavailable
 from linkspan.kernel.http.answer import problem_of, retry_after_seconds, said
 from linkspan.kernel.http.connector import QuietConnector
 from linkspan.kernel.http.credentials import Credentials, credentials_for
@@ -43,8 +43,9 @@ class RestReader:
     async def get(
         self, path: str, largest: int, query: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> Got:
-        """``path`` is quoted already. Raises Unavailable unless the system answers this request: not reached, too
-        late, 401, 403, a redirect, "later" (408, 425, 429) or 5xx; AnswerTooLong above ``largest`` bytes.
+        """``path`` is quoted already. Raises Unavailable unless the system answers this request: not reached,
+        401, 403, a redirect, "later" (408, 425, 429, 503); Doubtful where it is too late, breaks off or is another 5xx;
+        AnswerTooLong above ``largest`` bytes.
         """
         session = self._opened()
         url = URL(self._base + path, encoded=True)
@@ -78,7 +79,9 @@ class RestReader:
                 got = Got(response.status, body, f"{response.status} {reason}".rstrip() if reason else "")
                 return got, retry_after_seconds(response.headers.get("Retry-After"))
         except TimeoutError as error:
-            raise Unavailable(f"{url.host}:{url.port} has not answered within {self._system.timeout:g} s") from error
+            raise Doubtful(f"{url.host}:{url.port} has not answered within {self._system.timeout:g} s") from error
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, ConnectionResetError) as error:
+            raise Doubtful(f"{url.host}:{url.port} broke the connection: {error or type(error).__name__}") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise Unavailable(f"no answer from {url.host}:{url.port}: {error or type(error).__name__}") from error
 
@@ -104,5 +107,9 @@ def _check_answered(got: Got, retry_after: float | None) -> None:
         raise Unavailable(f"our credentials are refused: {reason}")
     if 300 <= got.status < 400:
         raise Unavailable(f"it answers with a redirect, correct its url: {reason}")
-    if got.status in (408, 425, 429) or got.status >= 500:
+    if got.status == 429:
+        raise RateLimited(reason, retry_after=retry_after)
+    if got.status >= 500 and got.status != 503:
+        raise Doubtful(reason, retry_after=retry_after)
+    if got.status in (408, 425, 503):
         raise Unavailable(reason, retry_after=retry_after)

@@ -43,7 +43,7 @@ class TokenSource:
         self._headers = {"Authorization": f"Basic {basic}", "Accept": "application/json"}
         self._form = {"grant_type": "client_credentials"} | ({"scope": grant.scope} if grant.scope else {})
         self._clock = clock
-        self._lock = asyncio.Lock()
+        self._renewing: asyncio.Task[str] | None = None
         self._token: str | None = None
         self._renew_at = self._expires_at = 0.0
         self._failed: tuple[float, Unavailable] | None = None
@@ -58,17 +58,25 @@ class TokenSource:
             self._token, self._renew_at, self._expires_at = None, 0.0, 0.0
 
     async def token(self) -> str:
-        """Raises Unavailable. Callers at the same time share one request; a token is used on until it expires."""
-        async with self._lock:
-            found = self.current()
-            if found:
-                return found
-            try:
-                return await self._renew()
-            except Unavailable:
-                if self._token and self._clock() < self._expires_at:
-                    return self._token
-                raise
+        """Raises Unavailable. Callers at the same time share one request, which goes on when one of them gives up; a
+        token is used on until it expires."""
+        found = self.current()
+        if found:
+            return found
+        if self._renewing is None:
+            self._renewing = asyncio.create_task(self._renew())
+            self._renewing.add_done_callback(self._renewed)
+        try:
+            return await asyncio.shield(self._renewing)
+        except Unavailable:
+            if self._token and self._clock() < self._expires_at:
+                return self._token
+            raise
+
+    def _renewed(self, task: asyncio.Task[str]) -> None:
+        self._renewing = None
+        if not task.cancelled():
+            task.exception()  # its callers raise it; there may be none any more
 
     async def _renew(self) -> str:
         if self._failed and self._clock() < self._failed[0]:

@@ -23,6 +23,17 @@ IN_FLIGHT = Gauge("linkspan_in_flight", "Messages fetched and not finished.", ["
 END_TO_END_SECONDS = Histogram(
     "linkspan_end_to_end_seconds", "From acceptance to the other system's acknowledgement.", ["flow"], buckets=SECONDS
 )
+RATE_LIMITS = Counter(
+    "linkspan_rate_limits_total",
+    "Rate limits of a system: met (it answered 429), applied (its throttle here held something back).",
+    ["system", "limit"],
+)
+BREAKER_STATE = Gauge(
+    "linkspan_breaker_state",
+    "Whether a destination is asked: 0 closed (yes), 1 probing, 2 open. to: the flow, or flow and field of a lookup.",
+    ["system", "to"],
+)
+BREAKER_OPENED = Counter("linkspan_breaker_opened_total", "Times that a breaker opened.", ["system", "to"])
 HELD_KEYS = Gauge("linkspan_held_keys", "Keys that wait behind a dead letter.", ["flow", "partition"])
 DUPLICATE_WINDOW_SECONDS = Gauge(
     "linkspan_duplicate_window_seconds", "How far back a message id is known.", ["flow", "partition"]

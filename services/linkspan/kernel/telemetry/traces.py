@@ -12,8 +12,8 @@ import random
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
+import msgspec
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
@@ -36,8 +36,7 @@ _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a
 _NOT_RECORDED = NonRecordingSpan(trace.INVALID_SPAN_CONTEXT)
 
 
-@dataclass(frozen=True, slots=True)
-class Traced:
+class Traced(msgspec.Struct, frozen=True):
     """A span under way. ``traceparent`` goes to whatever comes next; ``span`` records nothing when not sampled."""
 
     traceparent: str
@@ -45,7 +44,8 @@ class Traced:
 
     def belongs_to(self, correlation_id: str) -> None:
         """For a span that began before the message was read."""
-        self.span.set_attribute(CORRELATION_ID, correlation_id)
+        if self.span is not _NOT_RECORDED:
+            self.span.set_attribute(CORRELATION_ID, correlation_id)
 
 
 def valid(traceparent: str | None) -> str | None:

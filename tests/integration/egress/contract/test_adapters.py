@@ -14,7 +14,7 @@ from linkspan.egress.deliver.adapter import Adapter, Delivery
 from linkspan.egress.deliver.rest import RestAdapter
 from linkspan.egress.deliver.rest_batch import BatchAdapter
 from linkspan.egress.deliver.websocket import WebSocketAdapter
-from linkspan.egress.partition.answer import Unanswered
+from linkspan.egress.partition.answer import Unanswered, Withheld
 from linkspan.kernel.errors import DeliveryError, Rejected, Transient, Unavailable
 from linkspan.kernel.spec import Deliver, System
 from linkspan.kernel.spec_deliver import Batch
@@ -222,6 +222,14 @@ async def test_closing_answers_everything_that_is_under_way(harness: Harness) ->
     await until(lambda: len(harness.destination.got) == 4)
     await harness.adapter.close()
     assert [type(error) for error in await harness.wait(4)] == [Unanswered] * 4
+
+
+async def test_what_may_not_go_any_more_is_not_sent(harness: Harness) -> None:
+    await harness.open()
+    error = await harness.answer(delivery(1, may_go=lambda: False))
+    assert type(error) is Withheld
+    assert await harness.answer(delivery(1)) is None
+    assert len(harness.destination.got) == 1
 
 
 async def test_capacity_counts_what_is_under_way(harness: Harness) -> None:

@@ -12,7 +12,7 @@ from tests.integration.egress.destinations import Got, Reply, RestDestination, u
 
 from linkspan.egress.deliver.adapter import Delivery
 from linkspan.egress.deliver.rest_batch import BatchAdapter
-from linkspan.egress.partition.answer import Superseded, Unanswered
+from linkspan.egress.partition.answer import Superseded, Unanswered, Withheld
 from linkspan.kernel.errors import DeliveryError, Rejected, Transient, Unavailable
 from linkspan.kernel.spec import Deliver, System
 
@@ -200,3 +200,13 @@ async def test_results_that_cannot_be_read_concern_their_messages_only(sender: S
     sender.reply({2: 99})
     await sender.open(size=3)
     assert await sender.answered(1, 2, 3) == [None, Unanswered, None]
+
+
+async def test_what_may_not_go_any_more_leaves_its_batch_and_the_others_go(sender: Sender) -> None:
+    await sender.open(size=3)
+    sender.submit(1)
+    sender.submit(2, may_go=lambda: False)
+    sender.submit(3)
+    await until(lambda: len(sender.answers) == 3)
+    assert [type(sender.answers[number]) for number in (1, 2, 3)] == [type(None), Withheld, type(None)]
+    assert sender.batches == [[1, 3]]

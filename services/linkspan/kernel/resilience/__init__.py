@@ -1,0 +1,1 @@
+"""What keeps us from asking another system too much; for whoever speaks to one."""
