@@ -3,9 +3,12 @@
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
+# Most tests wait for Kafka and for time-outs, so two at a time fit on two cores; each worker has a Kafka of its own.
+WORKERS := 2
+CHAOS := tests/chaos
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test chaos chaos-takeover bench-smoke check format lock clean
+.PHONY: help setup demo test interleavings chaos chaos-takeover bench-smoke check format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,10 +23,13 @@ demo: $(STAMP) ## starts a real Kafka and both systems, sends two plans through 
 	@$(BIN)/linkspan demo $(ARGS)
 
 test: $(STAMP) ## the whole test suite but what needs Docker (ARGS="-k name" narrows it)
-	$(BIN)/python -m pytest -m "not docker and not chaos" $(ARGS)
+	$(BIN)/python -m pytest -m "not docker and not chaos" -n $(WORKERS) --dist loadfile $(ARGS)
 
-chaos: $(STAMP) ## breaks everything at random, then looks at what arrived (CHAOS_SECONDS=600 CHAOS_MESSAGES=50000 CHAOS_SEED=1)
-	$(BIN)/python -m pytest -m chaos -s tests/chaos $(ARGS)
+interleavings: $(STAMP) ## 100,000 random steps of the partition's state machine, with crashes at each
+	LINKSPAN_STEPS=100000 $(BIN)/python -m pytest tests/property/test_partition_state.py $(ARGS)
+
+chaos: $(STAMP) ## breaks everything at random, then looks at what arrived (CHAOS=tests/chaos/test_… narrows it; CHAOS_SECONDS=600 CHAOS_MESSAGES=50000 CHAOS_SEED=1)
+	$(BIN)/python -m pytest -m chaos -s $(CHAOS) $(ARGS)
 
 chaos-takeover: $(STAMP) ## stops owners of partitions at each step and write; CHAOS_SEED and CHAOS_REPEATS choose
 	$(BIN)/python -m pytest -m chaos -s tests/chaos/test_takeover.py $(ARGS)
