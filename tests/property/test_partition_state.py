@@ -10,6 +10,7 @@ import os
 import random
 from dataclasses import replace
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -27,6 +28,7 @@ from linkspan.egress.partition.state import PartitionState
 from linkspan.egress.partition.window import WindowLimits
 from linkspan.kernel.errors import DeliveryError, Expired, Poison, Rejected, Transient, Unavailable
 
+pytestmark = pytest.mark.timeout(1200)
 LIMITS = WindowLimits(messages=6, span=40)
 ATTEMPTS = 3
 ERRORS: list[DeliveryError | None] = [
@@ -83,7 +85,9 @@ class Partition(RuleBasedStateMachine):
         self.epoch, position = self.state_topic.epoch, self.state_topic
         ids = Ids(1024, 10**9) if self.with_ids else Ids()
         ids.restore(self.ids_topic.values())
-        copies = {offset: at for offset, (at, _) in self.parked.items() if at >= position.parked}
+        copies = {
+            offset: (at, self.events[offset][0]) for offset, (at, _) in self.parked.items() if at >= position.parked
+        }
         memory = Memory(position, Holds(self.holds_topic, position.redriven), ids, copies)
         for outcome_offset, fact in list(enumerate(self.log))[position.outcomes :]:
             memory.fold(outcome_offset, fact)

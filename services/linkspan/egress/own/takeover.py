@@ -158,14 +158,14 @@ class Takeover:
         return replace(position, epoch=max(position.epoch, self._above) + 1, events=start)
 
     async def _fold(self, reader: AIOKafkaConsumer, position: Position, end: int) -> Memory:
-        copies: dict[int, int] = {}
+        copies: dict[int, tuple[int, bytes | None]] = {}
 
         def see(record: Any) -> None:
             copy = Copy(record)
             if copy.gone:
                 copies.pop(copy.offset, None)
             else:
-                copies[copy.offset] = copy.at
+                copies[copy.offset] = copy.at, copy.key
 
         await read_all(reader, self._parked, position.parked, None, see)
         self._ids.restore(self._slots.values())

@@ -48,6 +48,12 @@ class Holds:
     def draining(self) -> Iterator[bytes]:
         return (key for key, hold in self._holds.items() if hold.draining)
 
+    def needs(self, offset: int, key: bytes | None) -> bool:
+        """The copy of this event is to go out again, or waits."""
+        hold = self._holds.get(key) if key is not None else None
+        waits = hold is not None and max(hold.dead, hold.drained + 1) <= offset <= hold.last
+        return waits or offset in self.redriven
+
     def held_by(self, dead: int) -> bytes | None:
         """The key that the dead letter of this event offset holds."""
         return self._dead.get(dead)

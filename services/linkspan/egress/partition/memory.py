@@ -19,8 +19,8 @@ class Memory:
     """The fold of ``outcomes`` after a position. ``stale``: finishing outcomes that the epoch rule made void;
     ``control``: all commands below it are carried out.
 
-    ``copies``: event offsets of the copies that stand in ``parked`` at and above the position's ``parked``, and where.
-    Those that no valid outcome names are ``orphans``, left by a former owner.
+    ``copies``: event offsets of the copies that stand in ``parked`` at and above the position's ``parked``, each with
+    where, and its key. Those that no valid outcome names are ``orphans``, left by a former owner.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Memory:
         position: Position | None = None,
         holds: Holds | None = None,
         ids: Ids | None = None,
-        copies: Mapping[int, int] | None = None,
+        copies: Mapping[int, tuple[int, bytes | None]] | None = None,
     ) -> None:
         position = position or Position()
         self._copies = dict(copies or {})
@@ -39,8 +39,8 @@ class Memory:
         self._epoch = Epoch(position.outcomes_epoch)
         self._outcomes = position.outcomes
         self.control = position.control
-        self.holds = holds or Holds()
-        self.ids = ids or Ids()
+        self.holds = Holds() if holds is None else holds
+        self.ids = Ids() if ids is None else ids
         self.stale = 0
 
     @property
@@ -59,7 +59,7 @@ class Memory:
         self.control = max(self.control, fact.control + 1)
         if fact.parked >= 0:
             self._parked = max(self._parked, fact.parked + 1)
-            if self._copies.get(fact.offset) == fact.parked:
+            if fact.offset in self._copies and self._copies[fact.offset][0] == fact.parked:
                 del self._copies[fact.offset]
         self.holds.fold(fact)
         if fact.id is not None and fact.kind in _KNOWN:
@@ -73,8 +73,9 @@ class Memory:
             self._charged[fact.offset] = self._charged.get(fact.offset, 0) + 1
 
     def orphans(self) -> list[int]:
-        """Event offsets of copies that must be deleted before anything else is parked."""
-        return sorted(self._copies)
+        """Event offsets of copies that must be deleted before anything else is parked: but for one that has taken the
+        place of an equal copy which is still needed."""
+        return sorted(offset for offset, (_, key) in self._copies.items() if not self.holds.needs(offset, key))
 
     def is_finished(self, offset: int) -> bool:
         return offset in self._finished

@@ -186,10 +186,9 @@ class PartitionState:
             return "it is being redriven already"
         if holds.is_resolved(offset, key):
             return "it is released already"
-        if not dead:
-            dead_offset = holds[key].dead if key is not None and key in holds else None
-            return f"it waits behind the dead letter {dead_offset}: redrive or discard that one"
-        return None
+        if key is not None and holds.needs(offset, key):
+            return f"it waits behind the dead letter {holds[key].dead}: redrive or discard that one"
+        return None if dead else "it waits behind a dead letter: redrive or discard that one"
 
     def carried_out(self, control: int) -> None:
         """All commands below ``control``: their outcomes are acked, or they were refused."""
