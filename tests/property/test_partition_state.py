@@ -358,6 +358,7 @@ class Partition(RuleBasedStateMachine):
         if not hasattr(self, "state"):
             return
         self.run_dry()
+        self.checkpoint()
         assert self.finished() == set(self.events)
         for _ in range(3 * len(self.events) + 1):
             letters = [offset for offset, (_, kind) in self.parked.items() if kind == "dead_lettered"]
