@@ -116,13 +116,13 @@ class Replay:
     def memory(self, partition: int, until: int | None = None) -> Memory:
         """The fold of all outcomes after that ``state``."""
         position, holds, ids = self.state(partition, until)
-        copies: dict[int, int] = {}
+        copies: dict[int, tuple[int, bytes | None]] = {}
         for record in self._history.of("parked", partition):
             copy = Copy(record)
             if copy.gone:
                 copies.pop(copy.offset, None)
             elif record.offset >= position.parked:
-                copies[copy.offset] = copy.at
+                copies[copy.offset] = copy.at, copy.key
         memory = Memory(position, Holds(holds, position.redriven), ids, copies)
         for record in self._history.of("outcomes", partition):
             fact = fact_of(record)
