@@ -1,6 +1,8 @@
 """The outgoing connection against a server of another library: what it may send arrives whole, and ends are clear."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
@@ -157,3 +159,22 @@ async def test_nobody_there_is_not_connected() -> None:
     with pytest.raises(NotConnected) as raised:
         await open_socket(system("ws://127.0.0.1:9/"), "ws://127.0.0.1:9/")
     assert raised.value.status is None
+
+
+@pytest.mark.parametrize("stage", ["before the request", "after the request", "within the answer"])
+async def test_a_handshake_that_is_cut_off_is_not_connected(stage: str) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if stage != "before the request":
+            await reader.readuntil(b"\r\n\r\n")
+        if stage == "within the answer":
+            writer.write(b"HTTP/1.1 101 Switching")
+            await writer.drain()
+        reset = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        for _ in range(3):
+            with pytest.raises(NotConnected):
+                await open_socket(system(url), url)

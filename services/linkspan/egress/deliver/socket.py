@@ -89,6 +89,9 @@ class Socket(WSListener):
                 received(message)
             self.received = received
             await self._transport.wait_disconnected()
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
         except Exception as error:  # noqa: BLE001 - the protocol's, or of a callback: picows raises it here
             self.ending = f"{type(error).__name__}: {error}"
             self.abort()
@@ -97,8 +100,8 @@ class Socket(WSListener):
         self._transport.disconnect(graceful=False)
 
     async def close(self) -> None:
-        self._transport.send_close()
         try:
+            self._transport.send_close()
             async with asyncio.timeout(_CLOSING):
                 await self._transport.wait_disconnected()
         except Exception:  # noqa: BLE001 - it has ended, or is ended now
@@ -126,14 +129,27 @@ async def open_socket(system: System, url: str) -> Socket:
             )
     except picows.WSInvalidStatusError as error:
         raise NotConnected(str(error), int(error.response.status) if error.response else None) from error
-    except (picows.WSError, OSError, TimeoutError, ValueError) as error:
+    except asyncio.CancelledError as error:  # also what picows gives when the handshake is cut off
+        if _is_cancelled():
+            raise
+        raise NotConnected("the connection broke in its handshake") from error
+    except Exception as error:
         raise NotConnected(str(error) or type(error).__name__) from error
     _check_subprotocol(transport, system.subprotocol)
     assert isinstance(made, Socket)  # noqa: S101 - the class was given
     return made
 
 
+def _is_cancelled() -> bool:
+    """Somebody cancelled this task, not only something that it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def _check_subprotocol(transport: Any, wanted: str | None) -> None:
+    if transport.response is None:  # picows raises nothing where the handshake is cut off
+        transport.disconnect(graceful=False)
+        raise NotConnected("the connection broke in its handshake")
     chosen = transport.response.headers.get("Sec-WebSocket-Protocol")
     if chosen is not None and chosen != wanted:
         transport.disconnect(graceful=False)

@@ -88,6 +88,9 @@ class WebSocketAdapter:
                 trouble = f"the connection ended: {connection.ending}"
             except NotConnected as error:
                 trouble = self._refused(error)
+            except Exception as error:  # whatever it was, the next connection may work, and without one nothing goes
+                log.exception("a connection broke", url=self._url)
+                trouble = f"the connection broke: {error!r}"
             self._note(trouble)
             failures += 1
             await asyncio.sleep(self._backoff.delay(failures))
