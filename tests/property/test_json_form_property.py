@@ -9,7 +9,6 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linkspan.egress.transform.values import ValueTables
 from linkspan.kernel.codec import Decoder, EventEncoder
 from linkspan.kernel.errors import InvalidMessage
 from linkspan.kernel.evolution.proof import samples, unread
@@ -17,6 +16,7 @@ from linkspan.kernel.evolution.resolve import unreadable
 from linkspan.kernel.faults import faults
 from linkspan.kernel.json_form import JsonForm, iso
 from linkspan.kernel.schemas import SchemaCatalog, expanded, packaged_schemas
+from linkspan.transform.values import ValueTables
 
 ORDERS = Path(__file__).parents[1] / "unit/transform/orders/schemas"
 CATALOG = SchemaCatalog(packaged_schemas(), ORDERS)

@@ -22,10 +22,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from linkspan.egress.flow import FlowService
-from linkspan.egress.own.clients import KafkaClients, discarded
 from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.codec import EventEncoder, OutcomeCodec
 from linkspan.kernel.commands import Command, CommandCodec
+from linkspan.kernel.kafka.clients import KafkaClients, discarded
 from linkspan.kernel.message import now_micros
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Integration

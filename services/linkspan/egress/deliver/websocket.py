@@ -13,8 +13,8 @@ from linkspan.egress.deliver.frames import answer_error, read_answer, submit_fra
 from linkspan.egress.deliver.pending import Pending, Sent
 from linkspan.egress.deliver.socket import NotConnected, Socket, open_socket
 from linkspan.egress.partition.answer import Unanswered, Withheld
-from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.kernel.errors import Unavailable
+from linkspan.kernel.resilience.retry import RetryPolicy
 from linkspan.kernel.spec import Deliver, System
 
 log = structlog.get_logger()
