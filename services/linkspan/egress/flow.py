@@ -9,34 +9,34 @@ import structlog
 
 from linkspan.egress.account.watch import AccountWatch
 from linkspan.egress.deliver.adapter import Adapter
-from linkspan.egress.deliver.breaker import Breaker
 from linkspan.egress.deliver.rest import RestAdapter
 from linkspan.egress.deliver.rest_batch import BatchAdapter
 from linkspan.egress.deliver.websocket import WebSocketAdapter
 from linkspan.egress.instruments import Instruments
-from linkspan.egress.own.clients import KafkaClients
 from linkspan.egress.own.context import FlowContext
 from linkspan.egress.own.control import ControlTail
 from linkspan.egress.own.member import FlowMember
-from linkspan.egress.own.store import StateCodec
-from linkspan.egress.own.timing import Timing
 from linkspan.egress.own.watchdog import Watchdog
-from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.egress.partition.window import WindowLimits
 from linkspan.egress.pipeline import Pipeline
 from linkspan.egress.prepare import Preparation
 from linkspan.egress.record.outcome import OutcomeWriter
 from linkspan.egress.refuse.notifier import RefusalContext, RefusalNotifier
-from linkspan.egress.transform.transform import Transform
 from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.codec import Decoder, OutcomeCodec
 from linkspan.kernel.commands import CommandCodec
 from linkspan.kernel.json_form import JsonForm
+from linkspan.kernel.kafka.clients import KafkaClients
+from linkspan.kernel.kafka.timing import Timing
+from linkspan.kernel.records.state import StateCodec
+from linkspan.kernel.resilience.breaker import Breaker
 from linkspan.kernel.resilience.limits import Limits, limits_of
+from linkspan.kernel.resilience.retry import RetryPolicy
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Deliver, Integration, System
 from linkspan.kernel.telemetry.traces import Tracing
 from linkspan.kernel.topics import FlowTopics, control_topic, egress_group
+from linkspan.transform.transform import Transform
 
 log = structlog.get_logger()
 

@@ -10,11 +10,11 @@ import structlog
 from opentelemetry.trace import SpanKind
 
 from linkspan.egress.partition.effect import Record
-from linkspan.egress.partition.fact import ATTEMPT_FAILED, FINISHING, OPENED, REDRIVEN
 from linkspan.egress.partition.lanes import Message
 from linkspan.egress.prepare import Prepared
-from linkspan.egress.record.outcome import Event
 from linkspan.kernel.errors import DeliveryError, FailureClass
+from linkspan.kernel.records.event import Event
+from linkspan.kernel.records.fact import ATTEMPT_FAILED, FINISHING, OPENED, REDRIVEN
 from linkspan.kernel.telemetry import metrics, traces
 from linkspan.kernel.telemetry.logs import trace_id
 from linkspan.kernel.telemetry.traces import Traced, Tracing

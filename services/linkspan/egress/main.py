@@ -16,15 +16,15 @@ from starlette.applications import Starlette
 
 from linkspan.egress.flow import FlowService
 from linkspan.egress.health import destination_check, queue_check
-from linkspan.egress.own.clients import KafkaClients, discarded
-from linkspan.egress.own.quiet import quieten_kafka_clients
-from linkspan.egress.own.timing import Timing
 from linkspan.egress.settings import EgressSettings
 from linkspan.egress.status import StatusReporter
 from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.codec import RecordCodec
 from linkspan.kernel.config import read_settings
 from linkspan.kernel.errors import UserMistake
+from linkspan.kernel.kafka.clients import KafkaClients, discarded
+from linkspan.kernel.kafka.quiet import quieten_kafka_clients
+from linkspan.kernel.kafka.timing import Timing
 from linkspan.kernel.lifecycle import add_operations, bind, calm_collector, http_server, stop_event
 from linkspan.kernel.resilience.limits import limits_of
 from linkspan.kernel.spec import Integration

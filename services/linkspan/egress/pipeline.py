@@ -15,8 +15,6 @@ from typing import Protocol
 import structlog
 
 from linkspan.egress.deliver.adapter import Adapter, Delivery
-from linkspan.egress.deliver.breaker import Breaker, Ticket
-from linkspan.egress.deliver.breaker_told import BreakerTold
 from linkspan.egress.instruments import Instruments
 from linkspan.egress.partition.answer import Withheld
 from linkspan.egress.partition.effect import Record
@@ -24,6 +22,8 @@ from linkspan.egress.partition.lanes import Message
 from linkspan.egress.partition.state import PartitionState
 from linkspan.egress.prepare import Preparation, Prepared
 from linkspan.kernel.errors import DeliveryError, Expired, Poison
+from linkspan.kernel.resilience.breaker import Breaker, Ticket
+from linkspan.kernel.resilience.breaker_told import BreakerTold
 from linkspan.kernel.resilience.limits import Limits
 from linkspan.kernel.telemetry.traces import Traced
 

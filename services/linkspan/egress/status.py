@@ -15,8 +15,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from linkspan.egress.flow import FlowService
-from linkspan.egress.own.clients import KafkaClients, stop_producer
 from linkspan.kernel.codec import Datum, RecordCodec
+from linkspan.kernel.kafka.clients import KafkaClients, stop_producer
 from linkspan.kernel.message import now_micros
 
 log = structlog.get_logger()

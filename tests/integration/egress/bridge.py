@@ -20,12 +20,13 @@ import uuid_utils
 import yaml
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from tests.event_encoder import EventEncoder
 
 from linkspan.egress.flow import FlowService
-from linkspan.egress.own.clients import KafkaClients, discarded
 from linkspan.kernel.blobs import BlobStore
-from linkspan.kernel.codec import EventEncoder, OutcomeCodec
+from linkspan.kernel.codec import OutcomeCodec
 from linkspan.kernel.commands import Command, CommandCodec
+from linkspan.kernel.kafka.clients import KafkaClients, discarded
 from linkspan.kernel.message import now_micros
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Integration

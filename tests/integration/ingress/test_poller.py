@@ -21,9 +21,9 @@ from tests.kafka_fixture import Kafka
 
 from linkspan.broker import EmbeddedKafka
 from linkspan.egress.flow import FlowService
-from linkspan.egress.own.clients import KafkaClients, discarded
 from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.codec import OutcomeCodec
+from linkspan.kernel.kafka.clients import KafkaClients, discarded
 from linkspan.kernel.spec_file import catalog_for, load_integration
 from linkspan.kernel.telemetry.traces import Tracing
 from linkspan.kernel.topics import Headers

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from linkspan.egress.transform import InvalidTransform, Transform
-from linkspan.egress.transform.values import Unmapped, ValueTables
 from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.errors import Poison, Unavailable
 from linkspan.kernel.spec import Integration
 from linkspan.kernel.spec_file import catalog_for, load_integration
 from linkspan.kernel.spec_transform import StepSpec
 from linkspan.kernel.steps import StepContext
+from linkspan.transform import InvalidTransform, Transform
+from linkspan.transform.values import Unmapped, ValueTables
 
 ORDERS = Path(__file__).parent / "orders/integration.yaml"
 ID = "0190b3a0-7b1e-7c3a-9f00-1234567890ab"

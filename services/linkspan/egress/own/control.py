@@ -10,9 +10,9 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from linkspan.egress.own.clients import KafkaClients, stop_consumer
 from linkspan.kernel.commands import Command, CommandCodec
 from linkspan.kernel.errors import Poison
+from linkspan.kernel.kafka.clients import KafkaClients, stop_consumer
 
 log = structlog.get_logger()
 

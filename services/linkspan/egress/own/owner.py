@@ -18,18 +18,20 @@ from linkspan.egress.own.copies import Copies
 from linkspan.egress.own.drainer import Drainer
 from linkspan.egress.own.membership import CommitRefused, Membership
 from linkspan.egress.own.parker import Parker
-from linkspan.egress.own.store import HOLD, IDS, POSITION, StateLost, StateStore, Writing
+from linkspan.egress.own.store import StateLost, StateStore, Writing
 from linkspan.egress.own.takeover import Overtaken, Taken, Takeover
 from linkspan.egress.partition.effect import Record
-from linkspan.egress.partition.fact import DEAD, HELD
 from linkspan.egress.partition.ids import Ids
 from linkspan.egress.partition.memory import Memory
-from linkspan.egress.partition.position import Position
-from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.egress.partition.state import PartitionState
-from linkspan.egress.record.outcome import Event, message_of
-from linkspan.egress.record.parked import copy_key
+from linkspan.egress.record.outcome import message_of
 from linkspan.egress.record.recorder import AppendFailed, Recorder
+from linkspan.kernel.records.event import Event
+from linkspan.kernel.records.fact import DEAD, HELD
+from linkspan.kernel.records.parked import copy_key
+from linkspan.kernel.records.position import Position
+from linkspan.kernel.records.state import HOLD, IDS, POSITION
+from linkspan.kernel.resilience.retry import RetryPolicy
 
 log = structlog.get_logger()
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from linkspan.egress.partition.fact import Fact
 from linkspan.egress.partition.lanes import Message
 from linkspan.kernel.errors import DeliveryError, Expired
+from linkspan.kernel.records.fact import Fact
 
 
 @dataclass(frozen=True, slots=True)

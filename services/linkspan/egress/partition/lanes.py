@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-LOW, NORMAL, HIGH, CRITICAL = range(4)
+from linkspan.kernel.records.urgency import CRITICAL, NORMAL
 
 
 @dataclass(slots=True, eq=False)

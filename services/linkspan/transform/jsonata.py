@@ -8,8 +8,8 @@ from typing import Any
 
 import jsonatapy
 
-from linkspan.egress.transform.values import ValueTables
 from linkspan.kernel.errors import Poison, UserMistake
+from linkspan.transform.values import ValueTables
 
 #: Milliseconds; a partition's owner must come back to its loop well within its lease. It is looked at between the
 #: steps of an evaluation: a single built-in function over long data is not interrupted, hence the two other limits.

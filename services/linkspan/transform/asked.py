@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from linkspan.egress.deliver.breaker import PROBES, Breaker, Doubt, Ticket
-from linkspan.egress.deliver.breaker_told import BreakerTold
-from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.kernel.errors import DeliveryError, Transient, Unavailable
 from linkspan.kernel.http.client import AnswerTooLong
+from linkspan.kernel.resilience.breaker import PROBES, Breaker, Doubt, Ticket
+from linkspan.kernel.resilience.breaker_told import BreakerTold
 from linkspan.kernel.resilience.limits import Limits
+from linkspan.kernel.resilience.retry import RetryPolicy
 from linkspan.kernel.spec import System
 from linkspan.kernel.telemetry.traces import Tracing
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from linkspan.egress.deliver.breaker import Breaker, Mode
+from linkspan.kernel.resilience.breaker import Breaker, Mode
 from linkspan.kernel.telemetry.metrics import BREAKER_OPENED, BREAKER_STATE
 
 log = structlog.get_logger()

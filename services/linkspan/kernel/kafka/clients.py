@@ -12,7 +12,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 from aiokafka.helpers import create_ssl_context
 
-from linkspan.egress.own.timing import Timing
+from linkspan.kernel.kafka.timing import Timing
 from linkspan.kernel.topics import MAX_RECORD_BYTES
 
 log = structlog.get_logger()

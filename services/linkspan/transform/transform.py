@@ -9,12 +9,6 @@ from typing import Any
 
 import msgspec
 
-from linkspan.egress.transform.asked import Cause
-from linkspan.egress.transform.content import holds_reference, look, with_content
-from linkspan.egress.transform.jsonata import Expression
-from linkspan.egress.transform.lookup import Lookup
-from linkspan.egress.transform.steps import NamedStep, named_step
-from linkspan.egress.transform.values import ValueTables
 from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.errors import DeliveryError, Fault, Poison, UserMistake
 from linkspan.kernel.json_form import JsonForm
@@ -25,6 +19,12 @@ from linkspan.kernel.spec import Flow, Integration
 from linkspan.kernel.spec_transform import StepSpec
 from linkspan.kernel.steps import StepContext
 from linkspan.kernel.telemetry.traces import Tracing
+from linkspan.transform.asked import Cause
+from linkspan.transform.content import holds_reference, look, with_content
+from linkspan.transform.jsonata import Expression
+from linkspan.transform.lookup import Lookup
+from linkspan.transform.steps import NamedStep, named_step
+from linkspan.transform.values import ValueTables
 
 _encode = msgspec.json.Encoder().encode
 _to_json = msgspec.to_builtins

@@ -10,18 +10,18 @@ import msgspec
 import structlog
 from opentelemetry.trace import SpanKind
 
-from linkspan.egress.deliver.paths import PathTemplate
-from linkspan.egress.transform.asked import Asked, Cause
-from linkspan.egress.transform.cache import FoundCache
-from linkspan.egress.transform.content import holds_reference
 from linkspan.kernel.errors import Poison, Rejected, Transient, Unavailable
 from linkspan.kernel.http.client import AnswerTooLong, Got, RestReader
+from linkspan.kernel.http.paths import PathTemplate
 from linkspan.kernel.message import Json, text_at
 from linkspan.kernel.resilience.limits import Limits
 from linkspan.kernel.spec import System
 from linkspan.kernel.spec_transform import LookupSpec
 from linkspan.kernel.telemetry.metrics import LOOKUPS
 from linkspan.kernel.telemetry.traces import DESTINATION
+from linkspan.transform.asked import Asked, Cause
+from linkspan.transform.cache import FoundCache
+from linkspan.transform.content import holds_reference
 
 log = structlog.get_logger()
 

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from linkspan.egress.transform.transform import Transform
 from linkspan.kernel.errors import DeliveryError, InvalidMessage, UserMistake
 from linkspan.kernel.json_form import JsonForm
 from linkspan.kernel.lined_yaml import Document, InvalidFile, LineFault, read_lined
 from linkspan.kernel.message import Json
 from linkspan.kernel.spec import Flow
+from linkspan.transform.transform import Transform
 
 _FIELDS = {"name", "input", "output", "contains", "error", "header", "metadata", "lookups"}
 _ID = "01890a5d-ac96-774b-bcce-b302099a8057"

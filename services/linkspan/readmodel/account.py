@@ -10,12 +10,12 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from linkspan.egress.account.standing import positions
-from linkspan.egress.account.tally import OWNER, Counts, PartitionTally
-from linkspan.egress.own.clients import KafkaClients
 from linkspan.kernel.errors import UserMistake
+from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.topic_admin import ANSWER, KafkaAway
 from linkspan.kernel.topics import FlowTopics, Headers
+from linkspan.readmodel.standing import positions
+from linkspan.readmodel.tally import OWNER, Counts, PartitionTally
 
 #: Unaccounted events that are named; all are counted.
 LISTED = 100

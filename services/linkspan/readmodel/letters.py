@@ -10,10 +10,10 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from linkspan.egress.own.clients import KafkaClients
-from linkspan.egress.own.reading import read_all
-from linkspan.egress.record.parked import Copy
 from linkspan.kernel.errors import UserMistake
+from linkspan.kernel.kafka.clients import KafkaClients
+from linkspan.kernel.kafka.reading import read_all
+from linkspan.kernel.records.parked import Copy
 from linkspan.kernel.topic_admin import ANSWER, KafkaAway
 from linkspan.kernel.topics import FlowTopics, Headers
 

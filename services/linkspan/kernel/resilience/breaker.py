@@ -12,8 +12,8 @@ import math
 from dataclasses import dataclass
 from enum import IntEnum
 
-from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.kernel.errors import DeliveryError, Doubtful, FailureClass, RateLimited, Unavailable
+from linkspan.kernel.resilience.retry import RetryPolicy
 
 #: Attempts under way at once while it is not known whether the destination is back.
 PROBES = 2

@@ -8,9 +8,9 @@ from functools import cache
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from linkspan.egress.own.clients import KafkaClients, stop_consumer
-from linkspan.egress.own.store import POSITION, StateCodec
-from linkspan.egress.partition.position import Position
+from linkspan.kernel.kafka.clients import KafkaClients, stop_consumer
+from linkspan.kernel.records.position import Position
+from linkspan.kernel.records.state import POSITION, StateCodec
 from linkspan.kernel.schemas import SchemaCatalog, packaged_schemas
 from linkspan.kernel.topics import FlowTopics
 
