@@ -15,12 +15,12 @@ from aiokafka.errors import KafkaError
 from tests.chaos.receivers import Receiver
 from tests.chaos.verdict import Fault
 
-from linkspan.egress.account.letters import Letter, letters
-from linkspan.egress.own.clients import KafkaClients
 from linkspan.kernel.commands import DISCARD, REDRIVE, Command, CommandCodec
+from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.spec_file import catalog_for, load_integration
 from linkspan.kernel.topic_admin import KafkaAway
 from linkspan.kernel.topics import control_topic
+from linkspan.readmodel.letters import Letter, letters
 
 #: What is decided of a letter, and how often. ``again``: it will be refused once more. ``both``: two commands, of which
 #: the first counts. ``nonsense``: of the event behind it, which is seldom a letter.

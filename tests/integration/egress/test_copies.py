@@ -7,9 +7,9 @@ from tests.integration.egress.bridge import Bridge
 from tests.integration.egress.conftest import MakeBridge, rest_system
 from tests.integration.egress.destinations import RestDestination
 
-from linkspan.egress.own.clients import KafkaClients
 from linkspan.egress.own.copies import Copies
 from linkspan.egress.partition.releases import Wanted
+from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.topics import Headers
 
 KEY, OTHER = b"k", b"other"
