@@ -45,4 +45,5 @@ class Record:
             message.id,
             message.digest,
             at,
+            accepted=message.accepted_at,
         )

@@ -109,7 +109,7 @@ class PartitionState:
         milliseconds since 1970). A letter that is released alone goes out whatever its id is: somebody decided so."""
         if message.id is None or message.alone:
             return None
-        digest = self._memory.ids.known(message.id, at)
+        digest = self._memory.known(message.id, message.accepted_at, at)
         if digest is None:
             first = self._ids.setdefault(message.id, message)
             if first is message:

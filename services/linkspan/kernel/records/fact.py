@@ -12,6 +12,7 @@ class Fact:
 
     ``id``, ``digest``: 64 bits of the message id and of the payload, None where the record names none; ``at``: when it
     was recorded, milliseconds since 1970. ``plan``: it is of a replay, and says nothing of the message's own status.
+    ``accepted``: when the message was, microseconds since 1970, where it is a dead letter or is given up.
     """
 
     kind: str
@@ -25,6 +26,7 @@ class Fact:
     digest: int = 0
     at: int = 0
     plan: bool = False
+    accepted: int = 0
 
 
 #: Kinds after which a message needs nothing more, or waits in ``parked``.
