@@ -22,6 +22,7 @@ from tests.chaos.nodes import behind
 from tests.chaos.receivers import Receiver, RestReceiver, SocketReceiver
 from tests.chaos.senders import Senders
 from tests.chaos.source import PATH, Source
+from tests.chaos.stalls import Span, stalls
 from tests.chaos.toxiproxy import toxiproxy
 from tests.chaos.verdict import Fault, Verdict, judged, read, table
 from tests.kafka_fixture import require_embedded
@@ -115,7 +116,7 @@ async def test_whatever_breaks_nothing_is_lost_or_out_of_order_and_repeats_are_m
     seed, seconds, messages = chosen["seed"], chosen["seconds"], chosen["messages"]
     print(f"\nCHAOS_SEED={seed} CHAOS_SECONDS={seconds:g} CHAOS_MESSAGES={messages}; logs and records in {tmp_path}")
     source = Source(range(KEYS, KEYS + KEYS // 4))
-    async with running(tmp_path, seed, source) as run:
+    async with stalls() as stood_still, running(tmp_path, seed, source) as run:
         senders = Senders(run.world.ingress, messages, seconds * 0.9, KEYS, holding=True)
         sending = asyncio.gather(senders.run(), source.run(senders))
         operator = Operator(run.file, run.world.broker.bootstrap, run.arrived, seed)
@@ -126,9 +127,10 @@ async def test_whatever_breaks_nothing_is_lost_or_out_of_order_and_repeats_are_m
         members = [*run.world.ingress, *run.world.egress, run.world.spare]
         crashed = {member.name: member.crashes for member in members if not member.running and member.crashes}
     broken = [line for member in members for line in member.broken()]
-    verdicts = judged_by_flow(run, senders, operator, injected)
+    verdicts = judged_by_flow(run, senders, operator, injected, stood_still)
     print(table(verdicts, injected))
     print(operator.summary(injected))
+    print(f"the machine stood still {len(stood_still)} times, {sum(end - begun for begun, end in stood_still):.0f} s")
     print("audit:", said["flows"])
     wrong = {flow: verdict.wrong() for flow, verdict in verdicts.items() if verdict.wrong()}
     assert not wrong, f"seed {seed}: {wrong}"
@@ -137,14 +139,16 @@ async def test_whatever_breaks_nothing_is_lost_or_out_of_order_and_repeats_are_m
     check_audit(said, senders, verdicts, seed)
 
 
-def judged_by_flow(run: Run, senders: Senders, operator: Operator, injected: list[Fault]) -> dict[str, Verdict]:
+def judged_by_flow(
+    run: Run, senders: Senders, operator: Operator, injected: list[Fault], stood_still: list[Span]
+) -> dict[str, Verdict]:
     """A repeat is explained by what broke on its own way only."""
     verdicts = {}
     for flow, receiver in run.arrived.items():
         own = [one for one in senders.accepted if one.flow == flow]
         near = [fault for fault in injected if fault.what in {"egress", "Kafka", DESTINATIONS[flow]}]
         given_up = operator.given_up(flow) if flow == HOLDING else None
-        verdicts[flow] = judged(own, read(receiver.file), near, 2 * SESSION, given_up)
+        verdicts[flow] = judged(own, read(receiver.file), near, 2 * SESSION, given_up, stood_still)
     return verdicts
 
 

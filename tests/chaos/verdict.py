@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.chaos.senders import Accepted
+from tests.chaos.stalls import Span
 
 #: A line of a receiver's record.
 Arrival = dict[str, Any]
 #: Before a fault began, an answer of the receiver may have been on its way: seconds.
 BEFORE = 6.0
+#: And an attempt waits for its answer at least so long: seconds.
+WAITS = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +82,12 @@ def judged(
     faults: list[Fault],
     after: float,
     given_up: Mapping[str, float] | None = None,
+    stalls: Sequence[Span] = (),
 ) -> Verdict:
     """Of one flow. ``after``: seconds after a fault's end in which it still explains a repeat; ``given_up``: where dead
-    letters hold their keys, when it was said of which of them that they may be discarded; else None."""
-    judge = _Judge(Verdict(len(accepted), len(arrivals)), faults, after, given_up)
+    letters hold their keys, when it was said of which of them that they may be discarded; else None. ``stalls``: when
+    the receiver was too slow by itself."""
+    judge = _Judge(Verdict(len(accepted), len(arrivals)), Reasons(faults, after, stalls), given_up)
     for one in arrivals:
         judge.arrives(one)
     if given_up is not None:
@@ -91,12 +96,27 @@ def judged(
     return judge.verdict
 
 
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """Why the answer to a delivery may have been lost, or come too late."""
+
+    faults: list[Fault]
+    after: float
+    stalls: Sequence[Span]
+
+    def explain(self, before: Arrival, one: Arrival) -> bool:
+        """Its answer was not "fine", or something broke, or stood still, while it was in flight."""
+        first, again = before["at"], one["at"]
+        return (
+            before["how"] not in {"fine", "twice"}
+            or any(fault.begun - BEFORE <= again and first <= fault.ended + self.after for fault in self.faults)
+            or any(begun <= again and first - WAITS <= ended for begun, ended in self.stalls)
+        )
+
+
 class _Judge:
-    def __init__(
-        self, verdict: Verdict, faults: list[Fault], after: float, given_up: Mapping[str, float] | None
-    ) -> None:
-        self.verdict = verdict
-        self._faults, self._after = faults, after
+    def __init__(self, verdict: Verdict, reasons: Reasons, given_up: Mapping[str, float] | None) -> None:
+        self.verdict, self._reasons = verdict, reasons
         self._holds, self._given_up = given_up is not None, given_up or {}
         self._seen: dict[str, Arrival] = {}
         self._newest: dict[str, int] = {}
@@ -122,7 +142,7 @@ class _Judge:
         self.verdict.repeated += 1
         if not one["mark"]:
             self.verdict.unmarked.append(one)
-        if not _explained(before, one, self._faults, self._after):
+        if not self._reasons.explain(before, one):
             self.verdict.unexplained.append(one)
 
     def find_ahead(self, accepted: list[Accepted], arrivals: list[Arrival]) -> None:
@@ -149,13 +169,6 @@ class _Judge:
         self.verdict.lost = [
             one for one in accepted if one.id not in self._seen and not (one.unwanted and one.id in excused)
         ]
-
-
-def _explained(before: Arrival, one: Arrival, faults: Iterable[Fault], after: float) -> bool:
-    """The earlier delivery was in flight when something broke: its answer was not "fine", or a fault was near."""
-    if before["how"] not in {"fine", "twice"}:
-        return True
-    return any(fault.begun - BEFORE <= one["at"] and before["at"] <= fault.ended + after for fault in faults)
 
 
 def table(verdicts: dict[str, Verdict], faults: list[Fault]) -> str:

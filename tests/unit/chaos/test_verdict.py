@@ -58,6 +58,18 @@ def test_a_repeat_without_a_fault_near_is_unexplained_even_if_marked() -> None:
     assert of(*IN_ORDER, arrival(2, 150, mark=True), faults=(Fault("x", "y", 160, 170),)).unexplained
 
 
+def test_a_repeat_is_explained_by_a_receiver_that_stood_still_just_then() -> None:
+    repeat = [*IN_ORDER, arrival(2, 104, mark=True)]
+
+    def unexplained(begun: float, ended: float) -> bool:
+        sent = [accepted(line) for line in range(3)]
+        return bool(judged(sent, repeat, [], 5, stalls=[(begun, ended)]).unexplained)
+
+    assert not unexplained(101.9, 103)
+    assert unexplained(98, 100)
+    assert unexplained(104.5, 106)
+
+
 def test_what_was_refused_and_comes_again_is_no_repeat_and_what_was_kept_without_an_answer_is() -> None:
     assert of(arrival(0, 99, how="500"), *IN_ORDER).repeated == 0
     assert of(arrival(0, 99, how="cut"), arrival(0, 100, mark=True), *IN_ORDER[1:]).repeated == 1
