@@ -84,14 +84,17 @@ async def running(folder: Path, seed: int, source: Source) -> AsyncIterator[Run]
                 await receiver.stop()
 
 
-async def drained(run: Run, senders: Senders, operator: Operator, limit: float) -> dict[str, Any]:
-    """Until both systems were asked to take all that was accepted and nothing is held, or ``limit`` seconds have
-    passed; the last audit."""
+async def drained(run: Run, senders: Senders, operator: Operator, patience: float = 180) -> dict[str, Any]:
+    """Until both systems were asked to take all that was accepted and nothing is held, or nothing more arrived for
+    ``patience`` seconds; the last audit."""
     wanted = {flow: {one.id for one in senders.accepted if one.flow == flow} for flow in run.arrived}
-    deadline = asyncio.get_running_loop().time() + limit
+    now = asyncio.get_running_loop().time
+    arrived, deadline = -1, now() + patience
     while True:
         cleared = await operator.clear(HOLDING)
-        late = asyncio.get_running_loop().time() > deadline
+        before, arrived = arrived, sum(len(receiver.journal.ids) for receiver in run.arrived.values())
+        deadline = now() + patience if arrived > before else deadline
+        late = now() > deadline
         if late or (cleared and all(ids <= run.arrived[flow].journal.ids for flow, ids in wanted.items())):
             said = await audit(run.file, run.world.broker.bootstrap)
             if late or not any(flow["in_flight"] + flow["held"] for flow in said["flows"].values()):
@@ -123,7 +126,7 @@ async def test_whatever_breaks_nothing_is_lost_or_out_of_order_and_repeats_are_m
         injected = await operated(operator, run, seed, seconds, chosen["only"])
         async with asyncio.timeout(300 + seconds):
             await sending
-        said = await drained(run, senders, operator, 300)
+        said = await drained(run, senders, operator)
         members = [*run.world.ingress, *run.world.egress, run.world.spare]
         crashed = {member.name: member.crashes for member in members if not member.running and member.crashes}
     broken = [line for member in members for line in member.broken()]
