@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from linkspan.control.commands import Commands
-from linkspan.control.errors import WrongField, no_such_flow, not_found
+from linkspan.control.errors import NotFound, no_such_flow, wrong
 from linkspan.control.identity import caller
 from linkspan.control.shown import command as shown
 from linkspan.control.v1 import commands_pb2 as pb
@@ -15,25 +15,25 @@ _REASON = 1_000
 
 
 def reason_of(said: str) -> str:
-    """Raises WrongField."""
+    """Raises BadRequest."""
     if not said.strip():
-        raise WrongField("reason", "say why; it is kept with the command")
+        raise wrong("reason", "say why; it is kept with the command")
     if len(said) > _REASON:
-        raise WrongField("reason", f"at most {_REASON} characters")
+        raise wrong("reason", f"at most {_REASON} characters")
     return said.strip()
 
 
 def flow_of(integration: Integration, name: str) -> str:
-    """Raises WrongField, CallError."""
+    """Raises BadRequest, NotFound."""
     if not name:
-        raise WrongField("flow", f"name a flow: {', '.join(integration.flows)}")
+        raise wrong("flow", f"name a flow: {', '.join(integration.flows)}")
     if name not in integration.flows:
         raise no_such_flow(name, integration.flows)
     return name
 
 
 class Actions:
-    """Each raises WrongField, CallError."""
+    """Each raises BadRequest, NotFound, Away."""
 
     def __init__(self, integration: Integration, commands: Commands) -> None:
         self._integration, self._commands = integration, commands
@@ -49,13 +49,13 @@ class Actions:
 
     async def set_log_level(self, request: pb.SetLogLevelRequest) -> pb.SetLogLevelResponse:
         if request.level not in LEVELS:
-            raise WrongField("level", f"expected one of {', '.join(LEVELS)}; got {request.level!r}")
+            raise wrong("level", f"expected one of {', '.join(LEVELS)}; got {request.level!r}")
         return pb.SetLogLevelResponse(command=await self._give(LOG_LEVEL, request.reason, value=request.level))
 
     async def enable_profiling(self, request: pb.EnableProfilingRequest) -> pb.EnableProfilingResponse:
         rate = request.sample_rate
         if not 0 <= rate <= 1:
-            raise WrongField("sample_rate", f"expected 0 to 1; got {rate:g}")
+            raise wrong("sample_rate", f"expected 0 to 1; got {rate:g}")
         given = await self._give(
             PROFILING, request.reason, value=f"{rate:g}", detailed=request.detailed_timings and rate > 0
         )
@@ -71,12 +71,12 @@ class Actions:
             case "destination":
                 destination = self._destination(request.target.destination)
                 return await self._give(kind, request.reason, destination=destination)
-        raise WrongField("target", "name a flow or a destination")
+        raise wrong("target", "name a flow or a destination")
 
     def _destination(self, name: str) -> str:
         known = self._integration.systems
         if name not in known:
-            raise not_found("NO_SUCH_SYSTEM", f"there is no system {name}; there are {', '.join(known)}")
+            raise NotFound("NO_SUCH_SYSTEM", f"there is no system {name}; there are {', '.join(known)}")
         return name
 
     async def _give(

@@ -33,7 +33,7 @@ class Commands:
         self._starting = asyncio.Lock()
 
     async def give(self, commands: Sequence[Command]) -> list[Given]:
-        """In their order. Raises CallError (UNAVAILABLE): none was given, or it says how to find out which were."""
+        """In their order. Raises Away: none was given, or it says how to find out which were."""
         if trouble := self._tail.trouble():
             raise kafka_away(f"no command can be given: {trouble}")
         read: dict[str, Given] = {}

@@ -9,7 +9,7 @@ from aiokafka import TopicPartition
 
 from linkspan.control.actions import flow_of, reason_of
 from linkspan.control.commands import Commands
-from linkspan.control.errors import WrongField, more_than_expected
+from linkspan.control.errors import more_than_expected, wrong
 from linkspan.control.host import Host
 from linkspan.control.identity import caller
 from linkspan.control.shown import command as shown
@@ -32,10 +32,10 @@ class Flush:
         self._host, self._commands = host, commands
 
     async def flush_queue(self, request: pb.FlushQueueRequest) -> pb.FlushQueueResponse:
-        """Raises WrongField, CallError, KafkaError."""
+        """Raises BadRequest, NotFound, Precondition, Away, KafkaError."""
         flow, reason = flow_of(self._host.integration, request.flow), reason_of(request.reason)
         if request.expected < 0:
-            raise WrongField("expected", "a number of messages; 0: no limit")
+            raise wrong("expected", "a number of messages; 0: no limit")
         turns = asyncio.Semaphore(_AT_ONCE)
 
         async def counted(partition: int) -> tuple[int, int]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 
-from linkspan.control.errors import WrongField
+from linkspan.control.errors import wrong
 
 _DEFAULT, _MOST = 100, 1_000
 
 
 def page_size(said: int) -> int:
-    """Raises WrongField."""
+    """Raises BadRequest."""
     if said < 0:
-        raise WrongField("page_size", f"expected 1 to {_MOST}, or 0 for {_DEFAULT}")
+        raise wrong("page_size", f"expected 1 to {_MOST}, or 0 for {_DEFAULT}")
     return min(said, _MOST) or _DEFAULT
 
 
@@ -23,11 +23,11 @@ def token_of(offset: int) -> str:
 
 
 def offset_of(token: str) -> int:
-    """Raises WrongField."""
+    """Raises BadRequest."""
     try:
         said = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
         if said.startswith(b"o"):
             return int(said[1:])
     except (binascii.Error, ValueError):
         pass
-    raise WrongField("page_token", "it is none that an earlier answer gave")
+    raise wrong("page_token", "it is none that an earlier answer gave")

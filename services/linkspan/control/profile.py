@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from google.protobuf.duration_pb2 import Duration
 
-from linkspan.control.errors import WrongField
+from linkspan.control.errors import wrong
 from linkspan.control.shown import timestamp
 from linkspan.control.v1 import commands_pb2 as pb
 from linkspan.kernel.telemetry.profiling import SLOWEST, Profile
@@ -17,9 +17,9 @@ class ProfileView:
         self._profile = profile
 
     def get_profile(self, request: pb.GetProfileRequest) -> pb.GetProfileResponse:
-        """Raises WrongField."""
+        """Raises BadRequest."""
         if not 0 <= request.slowest <= SLOWEST:
-            raise WrongField("slowest", f"at most {SLOWEST}")
+            raise wrong("slowest", f"at most {SLOWEST}")
         profile = self._profile
         stages = [
             pb.Stage(name=name, count=one.count, total=_duration(one.total), longest=_duration(one.longest))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from linkspan.control.actions import Actions
-from linkspan.control.errors import WrongField, not_yet
+from linkspan.control.errors import NotYet, wrong
 from linkspan.control.flush import Flush
 from linkspan.control.profile import ProfileView
 from linkspan.control.status import Status
@@ -82,7 +82,7 @@ class Servicer(ControlServiceServicer):
     ) -> AsyncIterator[status_pb2.WatchStatusResponse]:
         every = request.every.ToNanoseconds() / 1e9 or _EVERY
         if every < _EVERY:
-            raise WrongField("every", "at least 1 s")
+            raise wrong("every", "at least 1 s")
         while True:
             yield status_pb2.WatchStatusResponse(status=await self._status.now(request.flow))
             await asyncio.sleep(every)
@@ -91,21 +91,21 @@ class Servicer(ControlServiceServicer):
         self, request: messages_pb2.ListMessagesRequest, context: Any
     ) -> messages_pb2.ListMessagesResponse:
         if self._views.messages is None:
-            raise not_yet("ListMessages")
+            raise NotYet("ListMessages")
         return await self._views.messages.list_messages(request)
 
     async def GetMessage(
         self, request: messages_pb2.GetMessageRequest, context: Any
     ) -> messages_pb2.GetMessageResponse:
         if self._views.messages is None:
-            raise not_yet("GetMessage")
+            raise NotYet("GetMessage")
         return await self._views.messages.get_message(request)
 
     async def TailMessages(
         self, request: messages_pb2.TailMessagesRequest, context: Any
     ) -> AsyncIterator[messages_pb2.TailMessagesResponse]:
         if self._views.tail is None:
-            raise not_yet("TailMessages")
+            raise NotYet("TailMessages")
         async for one in self._views.tail.tail_messages(request):
             yield one
 
@@ -113,31 +113,31 @@ class Servicer(ControlServiceServicer):
         self, request: messages_pb2.ListConversationsRequest, context: Any
     ) -> messages_pb2.ListConversationsResponse:
         if self._views.messages is None:
-            raise not_yet("ListConversations")
+            raise NotYet("ListConversations")
         return await self._views.messages.list_conversations(request)
 
     async def ListDeadLetters(
         self, request: letters_pb2.ListDeadLettersRequest, context: Any
     ) -> letters_pb2.ListDeadLettersResponse:
         if self._views.letters is None:
-            raise not_yet("ListDeadLetters")
+            raise NotYet("ListDeadLetters")
         return await self._views.letters.list_dead_letters(request)
 
     async def GetDeadLetter(
         self, request: letters_pb2.GetDeadLetterRequest, context: Any
     ) -> letters_pb2.GetDeadLetterResponse:
         if self._views.letters is None:
-            raise not_yet("GetDeadLetter")
+            raise NotYet("GetDeadLetter")
         return await self._views.letters.get_dead_letter(request)
 
     async def Redrive(self, request: letters_pb2.RedriveRequest, context: Any) -> letters_pb2.RedriveResponse:
         if self._views.letters is None:
-            raise not_yet("Redrive")
+            raise NotYet("Redrive")
         return await self._views.letters.redrive(request)
 
     async def Discard(self, request: letters_pb2.DiscardRequest, context: Any) -> letters_pb2.DiscardResponse:
         if self._views.letters is None:
-            raise not_yet("Discard")
+            raise NotYet("Discard")
         return await self._views.letters.discard(request)
 
     async def Pause(self, request: commands_pb2.PauseRequest, context: Any) -> commands_pb2.PauseResponse:
@@ -173,7 +173,7 @@ class Servicer(ControlServiceServicer):
 
     async def Audit(self, request: audit_pb2.AuditRequest, context: Any) -> audit_pb2.AuditResponse:
         if self._views.audit is None:
-            raise not_yet("Audit")
+            raise NotYet("Audit")
         return await self._views.audit.audit(request)
 
     async def ListCommands(
@@ -194,5 +194,5 @@ class Servicer(ControlServiceServicer):
 
 async def _missing(method: str) -> AsyncIterator[Any]:
     if method:
-        raise not_yet(method)
+        raise NotYet(method)
     yield

@@ -28,7 +28,7 @@ class Status:
         self._host, self._tail, self._view = host, tail, view
 
     async def now(self, flow: str) -> pb.GetStatusResponse:
-        """``flow``: only that one; empty: all. Raises CallError."""
+        """``flow``: only that one; empty: all. Raises NotFound."""
         flows = self._host.integration.flows
         if flow and flow not in flows:
             raise no_such_flow(flow, flows)

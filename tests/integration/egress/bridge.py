@@ -20,11 +20,12 @@ import uuid_utils
 import yaml
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from tests.event_encoder import EventEncoder
 
 from linkspan.control.tail import ControlTail
 from linkspan.egress.flow import FlowService
 from linkspan.kernel.blobs import BlobStore
-from linkspan.kernel.codec import EventEncoder, OutcomeCodec
+from linkspan.kernel.codec import OutcomeCodec
 from linkspan.kernel.commands import Command, CommandCodec
 from linkspan.kernel.kafka.clients import KafkaClients, discarded
 from linkspan.kernel.message import now_micros

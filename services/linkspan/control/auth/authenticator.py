@@ -11,8 +11,9 @@ from linkspan.control.auth.certificates import Certificates
 from linkspan.control.auth.first_token import FirstToken, first_token
 from linkspan.control.auth.jwks import KeyAddress, KeyFile
 from linkspan.control.auth.jwt import Jwts
-from linkspan.control.auth.refused import NO_CREDENTIALS, UNKNOWN, unauthenticated
+from linkspan.control.auth.refused import NO_CREDENTIALS, UNKNOWN
 from linkspan.control.auth.tokens import Tokens
+from linkspan.control.errors import NotKnown
 from linkspan.control.identity import Identity
 from linkspan.control.settings import ControlSettings
 from linkspan.kernel.config import Mode
@@ -47,25 +48,25 @@ class Authenticator:
         return cls(tokens, jwts, certificates)
 
     async def identify(self, metadata: Mapping[str, str], connection: Mapping[str, Iterable[bytes]]) -> Identity:
-        """``connection``: gRPC's auth context. Raises CallError (UNAUTHENTICATED)."""
+        """``connection``: gRPC's auth context. Raises NotKnown, Away."""
         said = metadata.get("authorization")
         if said is not None:
             return await self._by_token(said)
         found = self._certificates.identify(connection) if self._certificates else None
         if found is None:
-            raise unauthenticated("NO_CREDENTIALS", NO_CREDENTIALS)
+            raise NotKnown("NO_CREDENTIALS", NO_CREDENTIALS)
         return found
 
     async def _by_token(self, said: str) -> Identity:
         if not said.lower().startswith(_BEARER):
-            raise unauthenticated("BAD_TOKEN", f"authorization: {NO_CREDENTIALS}")
+            raise NotKnown("BAD_TOKEN", f"authorization: {NO_CREDENTIALS}")
         token = said[len(_BEARER) :].strip()
         for tokens in self._tokens:
             found = tokens.identify(token)
             if found is not None:
                 return found
         if self._jwts is None or token.count(".") != 2:
-            raise unauthenticated("BAD_TOKEN", UNKNOWN)
+            raise NotKnown("BAD_TOKEN", UNKNOWN)
         return await self._jwts.identify(token)
 
 

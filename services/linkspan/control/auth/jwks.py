@@ -7,14 +7,13 @@ import time
 from pathlib import Path
 
 import aiohttp
-import grpc
 import msgspec
 import structlog
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from linkspan.control.auth.watched import Watched
-from linkspan.control.errors import CallError
+from linkspan.control.errors import Away
 from linkspan.kernel.errors import UserMistake
 
 log = structlog.get_logger()
@@ -51,14 +50,13 @@ class KeyAddress:
         self._one = asyncio.Lock()
 
     async def keys(self, *, newer: bool = False) -> KeySet:
-        """``newer``: a key is not among them. Raises CallError where none were ever read."""
+        """``newer``: a key is not among them. Raises Away where none were ever read."""
         async with self._one:
             if time.monotonic() - self._asked > (_AT_MOST if newer or self._keys is None else _KEEP):
                 self._asked = time.monotonic()
                 await self._ask()
         if self._keys is None:
-            text = f"the keys at {self._url} cannot be read now"
-            raise CallError(grpc.StatusCode.UNAVAILABLE, text, "JWKS_AWAY", retry_after=_AT_MOST)
+            raise Away("JWKS_AWAY", f"the keys at {self._url} cannot be read now")
         return self._keys
 
     async def _ask(self) -> None:

@@ -9,7 +9,8 @@ from joserfc import jwt
 from joserfc.errors import ExpiredTokenError, InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
 
-from linkspan.control.auth.refused import EXPIRED, unauthenticated
+from linkspan.control.auth.refused import EXPIRED
+from linkspan.control.errors import NotKnown
 from linkspan.control.identity import Identity
 from linkspan.control.roles import ROLES
 
@@ -32,14 +33,14 @@ class Jwts:
         self._claims = jwt.JWTClaimsRegistry(leeway=_LEEWAY, **wanted)
 
     async def identify(self, token: str) -> Identity:
-        """Raises CallError: it does not hold, or the keys cannot be had."""
+        """Raises NotKnown, or Away where the keys cannot be had."""
         try:
             claims = await self._decoded(token)
             self._claims.validate(claims)
         except ExpiredTokenError as error:
-            raise unauthenticated("EXPIRED_TOKEN", EXPIRED) from error
+            raise NotKnown("EXPIRED_TOKEN", EXPIRED) from error
         except (JoseError, ValueError, TypeError) as error:
-            raise unauthenticated("BAD_TOKEN", f"the token does not hold: {error}") from error
+            raise NotKnown("BAD_TOKEN", f"the token does not hold: {error}") from error
         return Identity(str(claims["sub"]), self._role(claims))
 
     async def _decoded(self, token: str) -> dict[str, Any]:
@@ -55,7 +56,7 @@ class Jwts:
         for role in ROLES:
             if role in named:
                 return role
-        raise unauthenticated("BAD_TOKEN", f"its claim {self._role_claim} names none of {', '.join(ROLES)}")
+        raise NotKnown("BAD_TOKEN", f"its claim {self._role_claim} names none of {', '.join(ROLES)}")
 
 
 def _said(issuer: str | None, audience: str | None) -> list[tuple[str, str | None]]:

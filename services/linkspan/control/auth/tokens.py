@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from linkspan.control.auth.refused import EXPIRED, unauthenticated
+from linkspan.control.auth.refused import EXPIRED
 from linkspan.control.auth.watched import Watched
+from linkspan.control.errors import NotKnown
 from linkspan.control.identity import Identity
 from linkspan.control.roles import ROLES
 from linkspan.kernel.errors import UserMistake
@@ -85,7 +86,7 @@ class Tokens:
         self._file = Watched(path, _parse)
 
     def identify(self, token: str) -> Identity | None:
-        """None where it is none of them. Raises CallError for one that has expired."""
+        """None where it is none of them. Raises NotKnown for one that has expired."""
         given, found = hash_of(token), None
         for one in self._file.content:
             if hmac.compare_digest(one.sha256, given):
@@ -93,5 +94,5 @@ class Tokens:
         if found is None:
             return None
         if found.expires is not None and found.expires <= datetime.now(UTC):
-            raise unauthenticated("EXPIRED_TOKEN", EXPIRED)
+            raise NotKnown("EXPIRED_TOKEN", EXPIRED)
         return Identity(found.name, found.role)

@@ -10,11 +10,10 @@ from typing import Any
 
 import grpc
 import structlog
-from google.protobuf.message import Message
 from grpc import aio
 
-from linkspan.control.errors import told, trailing
 from linkspan.control.interceptors.around import Around
+from linkspan.control.told import Told, told, trailing
 from linkspan.kernel.telemetry import metrics
 
 log = structlog.get_logger()
@@ -45,7 +44,7 @@ class Calls(Around):
             log.debug("control call", method=name, code=code, seconds=round(took, 6), peer=context.peer())
 
 
-def _told(name: str, error: Exception) -> tuple[grpc.StatusCode, str, list[Message]]:
+def _told(name: str, error: Exception) -> Told:
     found = told(error)
     if found is None:
         log.error("control call failed", method=name, exc_info=error)

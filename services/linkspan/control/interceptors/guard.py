@@ -6,10 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import grpc
-
 from linkspan.control.auth.authenticator import Authenticator
-from linkspan.control.errors import CallError
+from linkspan.control.errors import Forbidden, NotKnown
 from linkspan.control.identity import Identity, called_by
 from linkspan.control.interceptors.around import Around
 from linkspan.control.interceptors.refusals import Refusals
@@ -31,13 +29,12 @@ class Guard(Around):
         yield
 
     async def _allowed(self, method: str, context: Any) -> Identity:
-        """Raises CallError."""
+        """Raises NotKnown, Forbidden, Away."""
         metadata = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
         try:
             identity = await self._authenticator.identify(metadata, context.auth_context())
-        except CallError as error:
-            if error.code is grpc.StatusCode.UNAUTHENTICATED:
-                self._refusals.unknown(method, error.reason, context.peer())
+        except NotKnown as error:
+            self._refusals.unknown(method, error.reason, context.peer())
             raise
         permission = METHODS.get(method)
         if permission is None or permission not in ROLES[identity.role]:
@@ -46,8 +43,7 @@ class Guard(Around):
         return identity
 
 
-def _forbidden(method: str, identity: Identity, permission: Permission | None) -> CallError:
+def _forbidden(method: str, identity: Identity, permission: Permission | None) -> Forbidden:
     needed = permission or "nobody's permission"
     text = f"{identity.name} is {identity.role}, and {method} needs {needed}"
-    metadata = {"role": identity.role, "permission": str(permission or "")}
-    return CallError(grpc.StatusCode.PERMISSION_DENIED, text, "FORBIDDEN", metadata)
+    return Forbidden(text, identity.role, str(permission or ""))

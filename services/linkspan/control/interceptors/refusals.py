@@ -7,7 +7,7 @@ import asyncio
 import structlog
 
 from linkspan.control.commands import Commands
-from linkspan.control.errors import CallError
+from linkspan.control.errors import Away
 from linkspan.control.identity import Identity
 from linkspan.control.roles import Permission
 from linkspan.kernel.commands import REFUSED, Command
@@ -52,5 +52,5 @@ class Refusals:
     async def _record(self, command: Command) -> None:
         try:
             await self._commands.give([command])
-        except CallError as error:
+        except Away as error:
             log.warning("a refusal could not be recorded", method=command.value, reason=str(error))

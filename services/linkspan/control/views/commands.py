@@ -16,7 +16,7 @@ class CommandsView:
         self._trail = trail
 
     async def list_commands(self, request: pb.ListCommandsRequest) -> pb.ListCommandsResponse:
-        """Raises WrongField, KafkaError."""
+        """Raises BadRequest, KafkaError."""
         count = page_size(request.page_size)
         before = offset_of(request.page_token) if request.page_token else sys.maxsize
 

@@ -126,6 +126,7 @@ class Drainer:
             self._queued()
         elif wanted or alone:
             log.error("copies of parked messages are missing", keys=[one.key for one in wanted], offsets=alone[:10])
+            await self._copies.close()  # where they were seen may be what is wrong
             await asyncio.sleep(_AGAIN)
             self._some.set()
         return some
