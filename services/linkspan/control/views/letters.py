@@ -11,7 +11,7 @@ import msgspec
 from linkspan.control.errors import NotFound
 from linkspan.control.v1 import letters_pb2 as pb
 from linkspan.control.views.letter_filter import check, chosen, place
-from linkspan.control.views.pages import page_size, place_of, token_of
+from linkspan.control.pages import page_size, place_of, token_of
 from linkspan.control.views.scope import Scope
 from linkspan.control.views.times import timestamp
 from linkspan.kernel.codec import Decoder
@@ -50,7 +50,7 @@ class Letters:
         return pb.ListDeadLettersResponse(
             groups=_groups(found),
             letters=[_said(one) for one in page],
-            next_page_token=token_of(_order(page[-1])) if len(left) > size else "",
+            next_page_token=token_of(*_order(page[-1])) if len(left) > size else "",
             total=len(found),
         )
 

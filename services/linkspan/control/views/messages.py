@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 from linkspan.control.errors import BadRequest, NotFound
 from linkspan.control.v1 import messages_pb2 as pb
 from linkspan.control.v1.status_pb2 import LedgerStatus
-from linkspan.control.views.pages import page_size
+from linkspan.control.pages import page_size
 from linkspan.control.views.scope import Scope
 from linkspan.control.views.times import duration, micros_of, timestamp
 from linkspan.kernel.codec import Decoder
