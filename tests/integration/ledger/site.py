@@ -140,7 +140,8 @@ class Site(Bridge):
 
     def builds(self) -> dict[int, str]:
         with self.database.reading() as connection:
-            return {build: state for build, state in connection.execute(select(ledger.c.build, ledger.c.state))}
+            rows = connection.execute(select(ledger.c.build, ledger.c.state))
+            return {row.build: row.state for row in rows}
 
     def offsets(self) -> list[Any]:
         with self.database.reading() as connection:

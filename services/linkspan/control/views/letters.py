@@ -8,13 +8,20 @@ from itertools import groupby
 
 import msgspec
 
-from linkspan.control.errors import NotFound
-from linkspan.control.v1 import letters_pb2 as pb
-from linkspan.control.views.letter_filter import check, chosen, place
+from linkspan.control.actions import reason_of
+from linkspan.control.commands import Commands
+from linkspan.control.errors import NotFound, more_than_expected, wrong
+from linkspan.control.identity import caller
 from linkspan.control.pages import page_size, place_of, token_of
+from linkspan.control.shown import command
+from linkspan.control.v1 import letters_pb2 as pb
+from linkspan.control.v1.commands_pb2 import Command
+from linkspan.control.views.letter_filter import check, chosen, place
 from linkspan.control.views.scope import Scope
 from linkspan.control.views.times import timestamp
 from linkspan.kernel.codec import Decoder
+from linkspan.kernel.commands import DISCARD, REDRIVE
+from linkspan.kernel.commands import Command as Given
 from linkspan.kernel.errors import DeliveryError, Poison
 from linkspan.kernel.message import Json
 from linkspan.kernel.records.event import Event
@@ -27,8 +34,8 @@ _PREVIEW_SECONDS = 20.0
 class Letters:
     """``transform``: of a flow, made when it is asked for first."""
 
-    def __init__(self, scope: Scope, transform: Callable[[str], Transform]) -> None:
-        self._scope, self._transform = scope, transform
+    def __init__(self, scope: Scope, transform: Callable[[str], Transform], commands: Commands) -> None:
+        self._scope, self._transform, self._commands = scope, transform, commands
         self._one = asyncio.Lock()  # a reading goes through all copies of a flow
 
     async def find(self, wanted: pb.LetterFilter) -> list[Letter]:
@@ -41,7 +48,7 @@ class Letters:
                 found += await letters(scope.clients, scope.name, flow, scope.partitions(flow))
         return chosen(found, wanted)
 
-    async def list(self, request: pb.ListDeadLettersRequest) -> pb.ListDeadLettersResponse:
+    async def list_dead_letters(self, request: pb.ListDeadLettersRequest) -> pb.ListDeadLettersResponse:
         size = page_size(request.page_size)
         after = place_of(request.page_token, tuple[str, int, int])
         found = await self.find(request.filter)
@@ -54,7 +61,7 @@ class Letters:
             total=len(found),
         )
 
-    async def get(self, request: pb.GetDeadLetterRequest) -> pb.GetDeadLetterResponse:
+    async def get_dead_letter(self, request: pb.GetDeadLetterRequest) -> pb.GetDeadLetterResponse:
         flow = self._scope.flows(request.flow)[0] if request.flow else self._needs_flow()
         partition, offset = place(request.name)
         found = None
@@ -71,6 +78,32 @@ class Letters:
         )
         await self._preview(flow, event, answer)
         return answer
+
+    async def redrive(self, request: pb.RedriveRequest) -> pb.RedriveResponse:
+        letters, given = await self._decide(REDRIVE, request)
+        waiting = sum(one.waiting for one in letters)
+        return pb.RedriveResponse(letters=len(letters), waiting=waiting, commands=given)
+
+    async def discard(self, request: pb.DiscardRequest) -> pb.DiscardResponse:
+        letters, given = await self._decide(DISCARD, request)
+        waiting = sum(one.waiting for one in letters)
+        return pb.DiscardResponse(letters=len(letters), waiting=waiting, commands=given)
+
+    async def _decide(
+        self, kind: str, request: pb.RedriveRequest | pb.DiscardRequest
+    ) -> tuple[list[Letter], list[Command]]:
+        """The letters that are meant, and the commands that were given, one for each."""
+        reason = "" if request.dry_run else reason_of(request.reason)
+        if request.expected < 0:
+            raise wrong("expected", "a number of letters; 0: no limit")
+        found = await self.find(request.filter)
+        if request.expected and len(found) > request.expected:
+            raise more_than_expected(len(found), request.expected)
+        if request.dry_run or not found:
+            return found, []
+        by = caller()
+        wanted = [Given(kind, one.flow, one.partition, one.offset, by.name, reason, role=by.role) for one in found]
+        return found, [command(one) for one in await self._commands.give(wanted)]
 
     async def _preview(self, flow: str, event: Event, answer: pb.GetDeadLetterResponse) -> None:
         spec = self._scope.integration.flows[flow]

@@ -9,23 +9,24 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from linkspan.control.errors import BadRequest, NotFound
+from linkspan.control.errors import NotFound, wrong
+from linkspan.control.pages import page_size
 from linkspan.control.v1 import messages_pb2 as pb
 from linkspan.control.v1.status_pb2 import LedgerStatus
-from linkspan.control.pages import page_size
 from linkspan.control.views.scope import Scope
 from linkspan.control.views.times import duration, micros_of, timestamp
 from linkspan.kernel.codec import Decoder
-from linkspan.kernel.errors import Fault, Poison
+from linkspan.kernel.errors import Poison
 from linkspan.kernel.kafka.clients import stop_consumer
 from linkspan.kernel.topics import FlowTopics
-from linkspan.readmodel.queries import (
-    Conversation,
+from linkspan.readmodel.paging import BadToken
+from linkspan.readmodel.queries import Queries
+from linkspan.readmodel.rows import (
     ConversationFilter,
+    ConversationRow,
     Folded,
     MessageFilter,
     MessageRow,
-    Queries,
     TimelineRow,
 )
 
@@ -39,7 +40,7 @@ class Messages:
     def __init__(self, scope: Scope, queries: Queries) -> None:
         self._scope, self._queries = scope, queries
 
-    async def list(self, request: pb.ListMessagesRequest) -> pb.ListMessagesResponse:
+    async def list_messages(self, request: pb.ListMessagesRequest) -> pb.ListMessagesResponse:
         self._scope.flows(request.flow)
         since, until = request.HasField("since"), request.HasField("until")
         wanted = MessageFilter(
@@ -52,11 +53,15 @@ class Messages:
             since=micros_of(request.since) if since else None,
             until=micros_of(request.until) if until else None,
         )
-        rows, following = await self._queries.messages(wanted, page_size(request.page_size), request.page_token)
+        size = page_size(request.page_size)
+        try:
+            rows, following = await self._queries.messages(wanted, size, request.page_token)
+        except BadToken as error:
+            raise wrong("page_token", str(error)) from None
         messages = [_message(row) for row in rows]
         return pb.ListMessagesResponse(messages=messages, next_page_token=following, ledger=await self.ledger())
 
-    async def get(self, request: pb.GetMessageRequest) -> pb.GetMessageResponse:
+    async def get_message(self, request: pb.GetMessageRequest) -> pb.GetMessageResponse:
         rows = await self._rows(request)
         if not rows:
             raise NotFound("NO_SUCH_MESSAGE", "the ledger knows no such message; it may not have folded it yet")
@@ -75,18 +80,22 @@ class Messages:
             return await self._queries.message(request.message_id)
         found = _EVENT.match(request.event)
         if found is None:
-            raise BadRequest(Fault("event", "expected a message_id, or an event as FLOW/PARTITION:OFFSET"))
+            raise wrong("event", "expected a message_id, or an event as FLOW/PARTITION:OFFSET")
         self._scope.flows(found[1])
         return await self._queries.event(found[1], int(found[2]), int(found[3]))
 
-    async def conversations(self, request: pb.ListConversationsRequest) -> pb.ListConversationsResponse:
+    async def list_conversations(self, request: pb.ListConversationsRequest) -> pb.ListConversationsResponse:
         self._scope.flows(request.flow)
         wanted = ConversationFilter(
             state=_name(pb.ConversationState.Name(request.state), _STATE) if request.state else None,
             flow=request.flow or None,
             correlation_id=request.correlation_id or None,
         )
-        rows, following = await self._queries.conversations(wanted, page_size(request.page_size), request.page_token)
+        size = page_size(request.page_size)
+        try:
+            rows, following = await self._queries.conversations(wanted, size, request.page_token)
+        except BadToken as error:
+            raise wrong("page_token", str(error)) from None
         found = [_conversation(row) for row in rows]
         return pb.ListConversationsResponse(conversations=found, next_page_token=following, ledger=await self.ledger())
 
@@ -123,9 +132,8 @@ async def _value(reader: AIOKafkaConsumer, events: TopicPartition, offset: int) 
 
 def ledger_status(folded: list[Folded]) -> LedgerStatus:
     """The sum over partitions; its time is the newest."""
-    known = [one.lag for one in folded if one.lag is not None]
     newest = max((one.at for one in folded), default=None)
-    return LedgerStatus(lag=sum(known) if known else -1, at=timestamp(newest))
+    return LedgerStatus(lag=sum(one.lag for one in folded) if folded else -1, at=timestamp(newest))
 
 
 def _name(name: str, prefix: str) -> str:
@@ -173,11 +181,10 @@ def _entry(row: TimelineRow) -> pb.TimelineEntry:
     )
 
 
-def _conversation(row: Conversation) -> pb.Conversation:
-    took = None if row.answer_at is None or row.request_at is None else row.answer_at - row.request_at
+def _conversation(row: ConversationRow) -> pb.Conversation:
     return pb.Conversation(
         correlation_id=row.correlation_id,
-        request_flow=row.request_flow or "",
+        request_flow=row.request_flow,
         request_message_id=row.request_message_id or "",
         requested_at=timestamp(row.request_at),
         answer_flow=row.answer_flow or "",
@@ -185,5 +192,5 @@ def _conversation(row: Conversation) -> pb.Conversation:
         answered_at=timestamp(row.answer_at),
         due_at=timestamp(row.due_at),
         state=pb.ConversationState.Value(_STATE + row.state.upper()),
-        took=duration(took),
+        took=duration(row.between),
     )

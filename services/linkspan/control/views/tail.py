@@ -39,7 +39,7 @@ class Tail:
         self._scope, self._codec = scope, OutcomeCodec(scope.catalog)
         self._open = 0
 
-    async def tail(self, request: pb.TailMessagesRequest) -> AsyncIterator[pb.TailMessagesResponse]:
+    async def tail_messages(self, request: pb.TailMessagesRequest) -> AsyncIterator[pb.TailMessagesResponse]:
         """From now on, until the caller goes. Raises NotFound, Away."""
         flows = self._scope.flows(request.flow)
         if self._open >= MOST:
