@@ -73,9 +73,16 @@ def test_a_key_goes_where_kafkas_own_partitioner_sends_it(key: bytes, partitions
     assert partition_of(key, partitions) == (murmur2(key) & 0x7FFFFFFF) % partitions
 
 
-@pytest.mark.parametrize("name", ["_start_asgi_task", "on_message_complete", "on_response_complete"])
+@pytest.mark.parametrize(
+    "name", ["data_received", "on_message_begin", "on_message_complete", "shutdown", "timeout_keep_alive_handler"]
+)
 def test_uvicorn_still_has_what_the_short_way_takes_the_place_of(name: str) -> None:
     assert name in vars(HttpToolsProtocol)
+
+
+@pytest.mark.parametrize("name", ["cycle", "flow", "server_state", "timeout_keep_alive", "timeout_keep_alive_task"])
+def test_uvicorn_s_connection_still_has_what_the_short_way_looks_at(name: str) -> None:
+    assert name in HttpToolsProtocol.__init__.__code__.co_names
 
 
 DEFAULTED = {
