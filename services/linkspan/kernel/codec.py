@@ -47,14 +47,14 @@ class EventEncoder:
 
     def encode(self, datum: Datum) -> Encoded:
         """``datum`` must fit the schema (see ``kernel.json_form``)."""
-        out = bytearray(self._prefix)
+        out = [self._prefix]
+        content: list[bytes] = []
         self._header(out, datum["header"])
-        start = len(out)
-        self._payload(out, datum["payload"])
-        end = len(out)
+        self._payload(content, datum["payload"])
+        payload = b"".join(content)
+        out.append(payload)
         self._metadata(out, datum["metadata"])
-        value = bytes(out)
-        return Encoded(value, hashlib.blake2b(value[start:end], digest_size=8).digest())
+        return Encoded(b"".join(out), hashlib.blake2b(payload, digest_size=8).digest())
 
 
 class _Version:
@@ -143,9 +143,9 @@ class RecordCodec:
         self._decoder = Decoder([versions])
 
     def encode(self, datum: Mapping[str, Any]) -> bytes:
-        out = bytearray(self._prefix)
+        out = [self._prefix]
         self._write(out, datum)
-        return bytes(out)
+        return b"".join(out)
 
     def decode(self, value: bytes | None) -> Datum:
         """Raises Poison."""
@@ -166,10 +166,10 @@ def body_writer(definition: Schema) -> Write:
         return made
     schema = _writable(definition)
 
-    def write(out: bytearray, value: Any) -> None:
+    def write(out: list[bytes], value: Any) -> None:
         body = io.BytesIO()
         schemaless_writer(body, schema, value)
-        out += body.getvalue()
+        out.append(body.getvalue())
 
     return write
 

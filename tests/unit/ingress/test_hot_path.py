@@ -57,10 +57,10 @@ SCHEMA = {"type": "record", "name": "All", "fields": [{"name": name, "type": kin
 def test_the_compiled_writer_writes_what_fastavro_writes(datum: dict[str, Any]) -> None:
     write = compiled(SCHEMA)
     assert write
-    found, wanted = bytearray(), io.BytesIO()
+    found, wanted = list[bytes](), io.BytesIO()
     write(found, datum)
     schemaless_writer(wanted, parse_schema(SCHEMA, _force=True), datum)
-    assert bytes(found) == wanted.getvalue()
+    assert b"".join(found) == wanted.getvalue()
 
 
 def test_a_union_of_two_records_is_left_to_fastavro() -> None:
