@@ -6,6 +6,8 @@ import tempfile
 from dataclasses import asdict
 from typing import Any
 
+import msgspec
+
 from linkspan.egress.account.log import outcome_said
 from linkspan.egress.account.tally import Counts, PartitionTally
 from linkspan.egress.own.store import HOLD, IDS, POSITION, StateCodec
@@ -66,7 +68,7 @@ class Replay:
         """Record and headers of each outcome."""
         return [
             {"partition": partition, "at": record.offset, "record": self._outcomes.decode(record.value)}
-            | {"fact": asdict(fact_of(record)) | {"key": _text(record.key)}}
+            | {"fact": msgspec.structs.asdict(fact_of(record)) | {"key": _text(record.key)}}
             for record in self._history.of("outcomes", partition)
         ]
 
