@@ -21,7 +21,7 @@ FAILED = frozenset({"dead_lettered", "expired", "discarded"})
 _encode = msgspec.json.Encoder().encode
 
 
-class Accepted(msgspec.Struct, omit_defaults=True, rename="camel", kw_only=True):
+class Accepted(msgspec.Struct, omit_defaults=True, rename="camel"):
     """``queued``: Kafka has the event, or the spool. ``will_retry``: it was not delivered while the request waited."""
 
     message_id: str
