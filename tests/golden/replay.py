@@ -8,27 +8,30 @@ from typing import Any
 
 import msgspec
 
-from linkspan.egress.account.log import outcome_said
-from linkspan.egress.account.tally import Counts, PartitionTally
-from linkspan.egress.own.store import HOLD, IDS, POSITION, StateCodec
 from linkspan.egress.partition.effect import Record
-from linkspan.egress.partition.holds import Hold, Holds
+from linkspan.egress.partition.holds import Holds
 from linkspan.egress.partition.ids import Ids
 from linkspan.egress.partition.memory import Memory
-from linkspan.egress.partition.position import Position
-from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.egress.partition.state import PartitionState
 from linkspan.egress.partition.window import WindowLimits
 from linkspan.egress.prepare import Preparation
-from linkspan.egress.record.outcome import Event, fact_of, message_of
-from linkspan.egress.record.parked import Copy
-from linkspan.egress.transform.transform import Transform
+from linkspan.egress.record.outcome import message_of
 from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.codec import OutcomeCodec
 from linkspan.kernel.errors import Poison
+from linkspan.kernel.records.event import Event
+from linkspan.kernel.records.hold import Hold
+from linkspan.kernel.records.outcome import fact_of
+from linkspan.kernel.records.parked import Copy
+from linkspan.kernel.records.position import Position
+from linkspan.kernel.records.state import HOLD, IDS, POSITION, StateCodec
+from linkspan.kernel.resilience.retry import RetryPolicy
 from linkspan.kernel.spec_file import catalog_for
 from linkspan.kernel.telemetry.traces import Tracing
 from linkspan.kernel.topics import Headers
+from linkspan.readmodel.account import outcome_said
+from linkspan.readmodel.tally import Counts, PartitionTally
+from linkspan.transform.transform import Transform
 from tests.golden.history import History, Recorded
 
 Json = dict[str, Any]

@@ -10,14 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from linkspan.egress.deliver.breaker import Breaker, Mode, Ticket
 from linkspan.egress.partition.answer import Unanswered
 from linkspan.egress.partition.lanes import Message
 from linkspan.egress.partition.memory import Memory
-from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.egress.partition.state import PartitionState
 from linkspan.egress.partition.window import WindowLimits
 from linkspan.kernel.errors import DeliveryError, Transient, Unavailable
+from linkspan.kernel.resilience.breaker import Breaker, Mode, Ticket
+from linkspan.kernel.resilience.retry import RetryPolicy
 
 ATTEMPTS = 3
 TIMEOUT = 10.0

@@ -6,7 +6,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from tests.property.flow_model import ATTEMPTS, FAILURES, LIMITS, TIMEOUT, World
 
-from linkspan.egress.deliver.breaker import PROBES
+from linkspan.kernel.resilience.breaker import PROBES
 
 KEYS = st.sampled_from([b"a", b"b", b"c", b"d", b"e", b"f", None])
 HOW = st.sampled_from(sorted(FAILURES))

@@ -8,15 +8,16 @@ from typing import Any
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.event_encoder import EventEncoder
 
-from linkspan.egress.transform.values import ValueTables
-from linkspan.kernel.codec import Decoder, EventEncoder
+from linkspan.kernel.codec import Decoder
 from linkspan.kernel.errors import InvalidMessage
 from linkspan.kernel.evolution.proof import samples, unread
 from linkspan.kernel.evolution.resolve import unreadable
 from linkspan.kernel.faults import faults
 from linkspan.kernel.json_form import JsonForm, iso
 from linkspan.kernel.schemas import SchemaCatalog, expanded, packaged_schemas
+from linkspan.transform.values import ValueTables
 
 ORDERS = Path(__file__).parents[1] / "unit/transform/orders/schemas"
 CATALOG = SchemaCatalog(packaged_schemas(), ORDERS)

@@ -8,7 +8,8 @@ from itertools import count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linkspan.egress.partition.lanes import CRITICAL, LOW, NORMAL, Lanes, Message
+from linkspan.egress.partition.lanes import Lanes, Message
+from linkspan.kernel.records.urgency import CRITICAL, LOW, NORMAL
 
 STEP, WINDOW = 5, 12
 #: What arrives (key, urgency), and how many are handed out and released before the next does.

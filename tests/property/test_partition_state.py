@@ -17,16 +17,18 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from linkspan.egress.partition.answer import Superseded, Unanswered
 from linkspan.egress.partition.effect import Record
-from linkspan.egress.partition.fact import FINISHING, Fact
-from linkspan.egress.partition.holds import Hold, Holds
+from linkspan.egress.partition.holds import Holds
 from linkspan.egress.partition.ids import Ids
-from linkspan.egress.partition.lanes import CRITICAL, HIGH, LOW, NORMAL, Message
+from linkspan.egress.partition.lanes import Message
 from linkspan.egress.partition.memory import Memory
-from linkspan.egress.partition.position import Position
-from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.egress.partition.state import PartitionState
 from linkspan.egress.partition.window import WindowLimits
 from linkspan.kernel.errors import DeliveryError, Expired, Poison, Rejected, Transient, Unavailable
+from linkspan.kernel.records.fact import FINISHING, Fact
+from linkspan.kernel.records.hold import Hold
+from linkspan.kernel.records.position import Position
+from linkspan.kernel.records.urgency import CRITICAL, HIGH, LOW, NORMAL
+from linkspan.kernel.resilience.retry import RetryPolicy
 
 pytestmark = pytest.mark.timeout(1200)
 LIMITS = WindowLimits(messages=6, span=40)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linkspan.egress.account.tally import OWNER, REDRIVEN, STATUSES, PartitionTally
+from linkspan.readmodel.tally import OWNER, REDRIVEN, STATUSES, PartitionTally
 
 KINDS = [*STATUSES, "attempt_failed", "opened", REDRIVEN, OWNER]
 END = 12

@@ -18,12 +18,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from linkspan.egress.account.log import Account, Span, account
-from linkspan.egress.own.clients import KafkaClients
 from linkspan.kernel.config import Settings, read_settings
 from linkspan.kernel.errors import UserMistake
+from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.spec import Integration
 from linkspan.kernel.spec_file import check_production, load_integration
+from linkspan.readmodel.account import Account, Span, account
 
 _AGO = re.compile(r"-(\d+(?:\.\d+)?)(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

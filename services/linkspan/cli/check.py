@@ -12,9 +12,6 @@ from typing import Annotated
 
 import typer
 
-from linkspan.egress.transform import InvalidTransform, Transform
-from linkspan.egress.transform.examples import Verdict, read_examples, run_example
-from linkspan.egress.transform.transform import compiled
 from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.config import read_settings
 from linkspan.kernel.errors import Fault, UserMistake
@@ -24,6 +21,9 @@ from linkspan.kernel.spec import Integration
 from linkspan.kernel.spec_check import schema_faults
 from linkspan.kernel.spec_export import json_schema
 from linkspan.kernel.spec_file import IntegrationFile, catalog_for, check_production, read_integration
+from linkspan.transform import InvalidTransform, Transform
+from linkspan.transform.examples import Verdict, read_examples, run_example
+from linkspan.transform.transform import compiled
 
 
 def check(

@@ -19,15 +19,15 @@ from rich.console import Console
 from rich.table import Table
 
 from linkspan.cli.audit import Output
-from linkspan.egress.account.letters import Letter, letters
-from linkspan.egress.own.clients import KafkaClients
 from linkspan.kernel.commands import DISCARD, REDRIVE, Command, CommandCodec
 from linkspan.kernel.config import Settings, read_settings
 from linkspan.kernel.errors import UserMistake
+from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.spec import Integration
 from linkspan.kernel.spec_file import catalog_for, check_production, load_integration
 from linkspan.kernel.topic_admin import KafkaAway
 from linkspan.kernel.topics import control_topic
+from linkspan.readmodel.letters import Letter, letters
 
 _NAME = re.compile(r"(\d+):(\d+)")
 _LIMIT = 10.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -12,13 +11,13 @@ import structlog
 from opentelemetry.trace import SpanKind
 
 from linkspan.egress.partition.effect import Record
-from linkspan.egress.partition.fact import ATTEMPT_FAILED, FINISHING, OPENED, REDRIVEN
 from linkspan.egress.partition.lanes import Message
 from linkspan.egress.prepare import Prepared
-from linkspan.egress.record.outcome import Event
 from linkspan.kernel.errors import DeliveryError, FailureClass
+from linkspan.kernel.records.event import Event
+from linkspan.kernel.records.fact import ATTEMPT_FAILED, FINISHING, OPENED, REDRIVEN
 from linkspan.kernel.telemetry import metrics, traces
-from linkspan.kernel.telemetry.logs import trace_id
+from linkspan.kernel.telemetry.logs import debugging, trace_id
 from linkspan.kernel.telemetry.traces import Traced, Tracing
 
 log = structlog.get_logger()
@@ -37,7 +36,6 @@ class Instruments:
         self.in_flight = metrics.IN_FLIGHT.labels(flow)
         self._told_waiting = self._told_batch = 0.0
         self._recorded = 0
-        self._debug = log.is_enabled_for(logging.DEBUG)
 
     def deliver_span(self, partition: int, message: Message, prepared: Prepared) -> Traced:
         """Ended by ``attempted``; its ``traceparent`` goes to the destination."""
@@ -60,7 +58,7 @@ class Instruments:
         if error is not None:
             self._tracing.fail(traced, error)
         traced.span.end()
-        if self._debug:
+        if debugging():
             log.debug(
                 "attempt",
                 flow=self.flow,

@@ -12,15 +12,15 @@ from opentelemetry.trace import SpanKind
 
 from linkspan.egress.deliver.adapter import Delivery, always
 from linkspan.egress.partition.lanes import Message
-from linkspan.egress.record.outcome import Event
-from linkspan.egress.transform.asked import Cause
-from linkspan.egress.transform.transform import Transform
 from linkspan.kernel.codec import Decoder
 from linkspan.kernel.errors import Poison
+from linkspan.kernel.records.event import Event
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Integration
 from linkspan.kernel.telemetry import traces
 from linkspan.kernel.telemetry.traces import Traced, Tracing
+from linkspan.transform.asked import Cause
+from linkspan.transform.transform import Transform
 
 _encode = msgspec.json.Encoder().encode
 

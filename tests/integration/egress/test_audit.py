@@ -17,10 +17,10 @@ from tests.integration.egress.conftest import MakeBridge, rest_system
 from tests.integration.egress.destinations import RestDestination, until
 
 from linkspan.egress.account.watch import AccountWatch
-from linkspan.egress.own.clients import KafkaClients
-from linkspan.egress.own.store import POSITION, StateCodec
-from linkspan.egress.partition.position import Position
+from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.message import now_micros
+from linkspan.kernel.records.position import Position
+from linkspan.kernel.records.state import POSITION, StateCodec
 from linkspan.kernel.schemas import SchemaCatalog, packaged_schemas
 from linkspan.kernel.telemetry import metrics
 from linkspan.kernel.topics import Headers

@@ -7,7 +7,7 @@ from tests.integration.egress.bridge import order_id
 from tests.integration.egress.conftest import MakeBridge, rest_system
 from tests.integration.egress.destinations import RestDestination
 
-from linkspan.egress.own import clients
+from linkspan.kernel.kafka import clients
 
 pytestmark = pytest.mark.kafka
 

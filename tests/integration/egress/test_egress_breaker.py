@@ -12,7 +12,7 @@ from tests.integration.egress.conftest import MakeBridge, queue_system, rest_sys
 from tests.integration.egress.destinations import Got, QueueDestination, Reply, RestDestination, until
 from tests.integration.egress.traffic import most_in_a_second, traffic
 
-from linkspan.egress.deliver.breaker import Mode
+from linkspan.kernel.resilience.breaker import Mode
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 BAD = order_id(7)

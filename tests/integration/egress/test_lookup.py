@@ -21,12 +21,12 @@ from tests.integration.egress.conftest import MakeBridge, rest_system
 from tests.integration.egress.destinations import RestDestination, until
 from tests.integration.egress.traffic import most_in_a_second
 
-from linkspan.egress.transform import Transform
-from linkspan.egress.transform.asked import Cause
 from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.errors import Poison, Transient, Unavailable
 from linkspan.kernel.telemetry.metrics import RATE_LIMITS
 from linkspan.kernel.telemetry.traces import Tracing
+from linkspan.transform import Transform
+from linkspan.transform.asked import Cause
 
 TEXT = {"jsonata": '{"orderId": orderId, "line": line, "text": customer.name}'}
 

@@ -6,10 +6,10 @@ import random
 
 import pytest
 
-from linkspan.egress.deliver.breaker import PROBES, Breaker, Doubt, Mode
 from linkspan.egress.partition.answer import Unanswered
-from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.kernel.errors import DeliveryError, RateLimited, Rejected, Transient, Unavailable
+from linkspan.kernel.resilience.breaker import PROBES, Breaker, Doubt, Mode
+from linkspan.kernel.resilience.retry import RetryPolicy
 from linkspan.kernel.resilience.throttle import Throttle
 
 

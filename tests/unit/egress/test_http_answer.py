@@ -9,9 +9,9 @@ from time import time
 import pytest
 
 from linkspan.egress.deliver.http_answer import http_error
-from linkspan.egress.deliver.paths import PathTemplate
 from linkspan.egress.partition.answer import Superseded, Unanswered
 from linkspan.kernel.errors import RateLimited, Rejected, Transient, Unavailable
+from linkspan.kernel.http.paths import PathTemplate
 
 CLASSES = {
     Unavailable: (401, 403, 302, 307, 408, 503),

@@ -6,10 +6,10 @@ from linkspan.egress.partition.effect import Record
 from linkspan.egress.partition.holds import Holds
 from linkspan.egress.partition.lanes import Message
 from linkspan.egress.partition.memory import Memory
-from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.egress.partition.state import PartitionState
 from linkspan.egress.partition.window import WindowLimits
 from linkspan.kernel.errors import Rejected
+from linkspan.kernel.resilience.retry import RetryPolicy
 
 KEY = b"k"
 

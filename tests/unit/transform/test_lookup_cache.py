@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linkspan.egress.transform.cache import FoundCache
+from linkspan.transform.cache import FoundCache
 
 
 class Clock:

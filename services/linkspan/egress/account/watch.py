@@ -14,12 +14,12 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from linkspan.egress.account.log import outcome_said
-from linkspan.egress.account.standing import standing
-from linkspan.egress.account.tally import OWNER, REDRIVEN, STATUSES
-from linkspan.egress.own.clients import KafkaClients, stop_consumer
+from linkspan.kernel.kafka.clients import KafkaClients, stop_consumer
 from linkspan.kernel.telemetry import metrics
 from linkspan.kernel.topics import FlowTopics
+from linkspan.readmodel.account import outcome_said
+from linkspan.readmodel.standing import standing
+from linkspan.readmodel.tally import OWNER, REDRIVEN, STATUSES
 
 log = structlog.get_logger()
 

@@ -13,12 +13,12 @@ from yarl import URL
 from linkspan.egress.deliver.adapter import Answered, Delivery
 from linkspan.egress.deliver.http_answer import http_error
 from linkspan.egress.deliver.leased import LeasedConnector, Writing
-from linkspan.egress.deliver.paths import PathTemplate
 from linkspan.egress.deliver.reach import listens
 from linkspan.egress.partition.answer import Unanswered
 from linkspan.kernel.errors import DeliveryError, Unavailable
 from linkspan.kernel.http.bounded import BODY_LIMIT, read_bounded
 from linkspan.kernel.http.credentials import Credentials, credentials_for
+from linkspan.kernel.http.paths import PathTemplate
 from linkspan.kernel.spec import Deliver, System
 
 log = structlog.get_logger()

@@ -10,11 +10,11 @@ import uuid_utils
 from linkspan.egress.deliver.adapter import Answered, Delivery
 from linkspan.egress.deliver.batch_form import batch_body, read_results
 from linkspan.egress.deliver.http_answer import http_error
-from linkspan.egress.deliver.paths import PathTemplate
 from linkspan.egress.deliver.rest import Job, RestAdapter
 from linkspan.egress.partition.answer import Unanswered, Withheld
 from linkspan.kernel.errors import DeliveryError, FailureClass, Unavailable
 from linkspan.kernel.http.bounded import BODY_LIMIT
+from linkspan.kernel.http.paths import PathTemplate
 from linkspan.kernel.spec import Deliver, System
 
 #: Bytes that the answer to a batch may have for each message, beside those of any answer.

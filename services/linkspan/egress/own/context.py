@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from linkspan.control.tail import ControlTail
 from linkspan.egress.instruments import Instruments
-from linkspan.egress.own.clients import KafkaClients
-from linkspan.egress.own.control import ControlTail
-from linkspan.egress.own.store import StateCodec
-from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.egress.partition.window import WindowLimits
 from linkspan.egress.pipeline import Pipeline
 from linkspan.egress.record.outcome import OutcomeWriter
+from linkspan.kernel.kafka.clients import KafkaClients
+from linkspan.kernel.records.state import StateCodec
+from linkspan.kernel.resilience.retry import RetryPolicy
 from linkspan.kernel.spec import Duplicates
 from linkspan.kernel.topics import FlowTopics
 

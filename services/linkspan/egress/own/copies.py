@@ -9,10 +9,10 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from linkspan.egress.own.clients import KafkaClients, stop_consumer
-from linkspan.egress.own.reading import read_all
 from linkspan.egress.partition.releases import Wanted
-from linkspan.egress.record.parked import Copy
+from linkspan.kernel.kafka.clients import KafkaClients, stop_consumer
+from linkspan.kernel.kafka.reading import read_all
+from linkspan.kernel.records.parked import Copy
 
 #: Copies that stand no further apart are read in one go.
 _NEAR = 500

@@ -10,10 +10,11 @@ import structlog
 from linkspan.egress.own.control import Inbox
 from linkspan.egress.own.copies import Copies
 from linkspan.egress.partition.effect import Record
-from linkspan.egress.partition.fact import DISCARDED, REDRIVEN
 from linkspan.egress.partition.state import PartitionState
-from linkspan.egress.record.parked import Copy
+from linkspan.egress.record.parked import copied
 from linkspan.kernel.commands import DISCARD, REDRIVE, Command
+from linkspan.kernel.records.fact import DISCARDED, REDRIVEN
+from linkspan.kernel.records.parked import Copy
 
 log = structlog.get_logger()
 
@@ -45,6 +46,11 @@ class Drainer:
     def wake(self) -> None:
         """Commands came, or outcomes were acked."""
         self._some.set()
+
+    @property
+    def waiting_command(self) -> int | None:
+        """Offset of the first command that is not carried out yet."""
+        return self._inbox.waiting[0][0] if self._inbox.waiting else None
 
     async def run(self) -> None:
         """Raises KafkaError."""
@@ -100,7 +106,7 @@ class Drainer:
             log.warning("command refused", command=command.kind, control=control, reason=refused, **told)
             return None
         log.info("command", command=command.kind, control=control, reason=command.reason, **told)
-        return self._state.commanded(kind, copy.message(), control)
+        return self._state.commanded(kind, copied(copy), control)
 
     async def _hand_over(self) -> bool:
         """Whether anything was."""
@@ -109,17 +115,18 @@ class Drainer:
         if wanted:
             found = await self._copies.next(wanted)
             for one in wanted:
-                self._state.releases.queue(one, [copy.message() for copy in found[one.key]])
+                self._state.releases.queue(one, [copied(copy) for copy in found[one.key]])
                 some |= bool(found[one.key])
         if alone:
             letters = await self._copies.find(alone)
             for copy in letters.values():
-                self._state.releases.queue_alone(copy.message())
+                self._state.releases.queue_alone(copied(copy))
             some |= bool(letters)
         if some:
             self._queued()
         elif wanted or alone:
             log.error("copies of parked messages are missing", keys=[one.key for one in wanted], offsets=alone[:10])
+            await self._copies.close()  # where they were seen may be what is wrong
             await asyncio.sleep(_AGAIN)
             self._some.set()
         return some

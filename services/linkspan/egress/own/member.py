@@ -9,11 +9,11 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
-from linkspan.egress.own.clients import stop_consumer
 from linkspan.egress.own.context import FlowContext
 from linkspan.egress.own.membership import CommitRefused, Membership
 from linkspan.egress.own.owner import PartitionOwner
 from linkspan.egress.own.store import StateLost
+from linkspan.kernel.kafka.clients import stop_consumer
 
 log = structlog.get_logger()
 

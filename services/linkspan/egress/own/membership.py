@@ -7,8 +7,8 @@ import asyncio
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from linkspan.egress.own.timing import Timing
 from linkspan.kernel.errors import LinkspanError
+from linkspan.kernel.kafka.timing import Timing
 
 
 class CommitRefused(LinkspanError):

@@ -18,18 +18,20 @@ from linkspan.egress.own.copies import Copies
 from linkspan.egress.own.drainer import Drainer
 from linkspan.egress.own.membership import CommitRefused, Membership
 from linkspan.egress.own.parker import Parker
-from linkspan.egress.own.store import HOLD, IDS, POSITION, StateLost, StateStore, Writing
+from linkspan.egress.own.store import StateLost, StateStore, Writing
 from linkspan.egress.own.takeover import Overtaken, Taken, Takeover
 from linkspan.egress.partition.effect import Record
-from linkspan.egress.partition.fact import DEAD, HELD
 from linkspan.egress.partition.ids import Ids
 from linkspan.egress.partition.memory import Memory
-from linkspan.egress.partition.position import Position
-from linkspan.egress.partition.retry import RetryPolicy
 from linkspan.egress.partition.state import PartitionState
-from linkspan.egress.record.outcome import Event, message_of
-from linkspan.egress.record.parked import copy_key
+from linkspan.egress.record.outcome import message_of
 from linkspan.egress.record.recorder import AppendFailed, Recorder
+from linkspan.kernel.records.event import Event
+from linkspan.kernel.records.fact import DEAD, HELD
+from linkspan.kernel.records.parked import copy_key
+from linkspan.kernel.records.position import Position
+from linkspan.kernel.records.state import HOLD, IDS, POSITION
+from linkspan.kernel.resilience.retry import RetryPolicy
 
 log = structlog.get_logger()
 
@@ -92,7 +94,7 @@ class PartitionOwner:
         store = StateStore(flow.clients, f"{flow.identity}.{self.partition}")
         recorder = Recorder(flow.clients, flow.topics.outcomes, self.partition, self._acked)
         inbox = Inbox(flow.name, self.partition, self._commanded)
-        flow.control.add(inbox)
+        flow.control.listen(inbox.hear)
         try:
             taken = await self._take_over(store, recorder, inbox)
             self._fetched_to = taken.start
@@ -113,7 +115,7 @@ class PartitionOwner:
         finally:
             self.stop_attempts()
             self._count(0)
-            flow.control.remove(inbox)
+            flow.control.unlisten(inbox.hear)
             flow.instruments.left(self.partition)
             self._recorder = self._store = self._parker = self._drainer = self.checkpointed = None
             recorder.discard()
@@ -179,6 +181,11 @@ class PartitionOwner:
             self._follow_up()
             self._count(self.state.unfinished)
             self._flow.pipeline.wake()
+
+    @property
+    def waiting_command(self) -> int | None:
+        """The first one that is not carried out yet."""
+        return self._drainer.waiting_command if self._drainer is not None else None
 
     async def lag(self) -> int:
         """Events that are not fetched yet. Raises KafkaError."""

@@ -9,17 +9,11 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from linkspan.egress.own.clients import KafkaClients, discard_producer
-from linkspan.egress.partition.holds import Hold
-from linkspan.egress.partition.position import Position
-from linkspan.kernel.codec import RecordCodec
 from linkspan.kernel.errors import LinkspanError
-from linkspan.kernel.message import now_micros
-from linkspan.kernel.schemas import SchemaCatalog
+from linkspan.kernel.kafka.clients import KafkaClients, discard_producer
 
 log = structlog.get_logger()
 
-POSITION, HOLD, IDS = b"position", b"hold/", b"ids/"
 #: A transaction, or the producer's start, that takes longer has failed, seconds.
 LIMIT = 12.0
 
@@ -30,65 +24,6 @@ Writing = tuple[TopicPartition, bytes, bytes | None, list[tuple[str, bytes]]]
 
 class StateLost(LinkspanError):
     """A transaction failed: fenced by a successor, or Kafka is away. The partition must be taken over again."""
-
-
-class StateCodec:
-    """The records of ``state``: ``position``, ``hold/<entity key>`` for each held key, ``ids/<n>`` for past ids."""
-
-    def __init__(self, catalog: SchemaCatalog) -> None:
-        self._codec, self._holds = RecordCodec(catalog, "Position"), RecordCodec(catalog, "Hold")
-        self._ids = RecordCodec(catalog, "Ids")
-
-    def encode_ids(self, serial: int, entries: bytes) -> bytes:
-        return self._ids.encode({"serial": serial, "entries": entries})
-
-    def decode_ids(self, value: bytes) -> tuple[int, bytes]:
-        """Serial number and packed entries; raises Poison."""
-        found = self._ids.decode(value)
-        return found["serial"], found["entries"]
-
-    def encode_hold(self, hold: Hold | None) -> bytes | None:
-        """None, a tombstone, for a key that is free again."""
-        if hold is None:
-            return None
-        said = {"dead": hold.dead, "last": hold.last, "drained": hold.drained, "from": hold.start}
-        return self._holds.encode(said | {"draining": hold.draining})
-
-    def decode_hold(self, value: bytes) -> Hold:
-        """Raises Poison."""
-        found = self._holds.decode(value)
-        return Hold(found["dead"], found["last"], found["drained"], found["from"], found["draining"])
-
-    def encode(self, position: Position) -> bytes:
-        return self._codec.encode(
-            {
-                "epoch": position.epoch,
-                "at": now_micros(),
-                "events": position.events,
-                "finished": [{"first": first, "end": end} for first, end in position.finished],
-                "charged": [{"offset": offset, "attempts": attempts} for offset, attempts in position.charged],
-                "outcomes": position.outcomes,
-                "outcomesEpoch": position.outcomes_epoch,
-                "control": position.control,
-                "redriven": list(position.redriven),
-                "parked": position.parked,
-            }
-        )
-
-    def decode(self, value: bytes | None) -> Position:
-        """Raises Poison."""
-        found = self._codec.decode(value)
-        return Position(
-            found["epoch"],
-            found["events"],
-            tuple((one["first"], one["end"]) for one in found["finished"]),
-            tuple((one["offset"], one["attempts"]) for one in found["charged"]),
-            found["outcomes"],
-            found["outcomesEpoch"],
-            found["control"],
-            tuple(found["redriven"]),
-            found["parked"],
-        )
 
 
 class StateStore:

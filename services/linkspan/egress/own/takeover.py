@@ -12,20 +12,24 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from linkspan.egress.own.clients import KafkaClients, stop_consumer
-from linkspan.egress.own.control import ControlTail, Inbox
+from linkspan.control.tail import ControlTail
+from linkspan.egress.own.control import Inbox
 from linkspan.egress.own.membership import Membership
-from linkspan.egress.own.reading import read_all
-from linkspan.egress.own.store import HOLD, IDS, POSITION, StateCodec, StateStore
-from linkspan.egress.partition.holds import Hold, Holds
+from linkspan.egress.own.store import StateStore
+from linkspan.egress.partition.holds import Holds
 from linkspan.egress.partition.ids import Ids
 from linkspan.egress.partition.memory import Memory
-from linkspan.egress.partition.position import Position
-from linkspan.egress.record.outcome import OutcomeWriter, fact_of
-from linkspan.egress.record.parked import Copy, copy_key
+from linkspan.egress.record.outcome import OutcomeWriter
 from linkspan.egress.record.recorder import Recorder
 from linkspan.kernel.commands import Command
 from linkspan.kernel.errors import LinkspanError
+from linkspan.kernel.kafka.clients import KafkaClients, stop_consumer
+from linkspan.kernel.kafka.reading import read_all
+from linkspan.kernel.records.hold import Hold
+from linkspan.kernel.records.outcome import fact_of
+from linkspan.kernel.records.parked import Copy, copy_key
+from linkspan.kernel.records.position import Position
+from linkspan.kernel.records.state import HOLD, IDS, POSITION, StateCodec
 from linkspan.kernel.topics import FlowTopics
 
 log = structlog.get_logger()
@@ -121,6 +125,7 @@ class Takeover:
 
         end = await read_all(reader, control.partition, start, None, take)
         inbox.begin(start, before, end)
+        await control.reached(end)  # what is paused must be known before anything is delivered
 
     def _did(self, step: int, what: str) -> None:
         log.debug("takeover", topic=self._events.topic, partition=self._partition, step=step, done=what)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from linkspan.egress.partition.fact import Fact
 from linkspan.egress.partition.lanes import Message
 from linkspan.kernel.errors import DeliveryError, Expired
+from linkspan.kernel.records.fact import Fact
 
 
 class Record(msgspec.Struct, frozen=True):

@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from linkspan.egress.partition.fact import DEAD, FINISHING, Fact
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Event offsets but for ``start``, the offset in ``parked`` at or above which the key's copies stand. ``drained``:
-    all of the key up to there are through, while ``draining``; -1 before."""
-
-    dead: int
-    last: int
-    drained: int
-    start: int
-    draining: bool = False
+from linkspan.kernel.records.fact import DEAD, FINISHING, Fact
+from linkspan.kernel.records.hold import Hold
 
 
 class Holds:

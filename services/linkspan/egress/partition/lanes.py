@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-LOW, NORMAL, HIGH, CRITICAL = range(4)
+from linkspan.kernel.records.urgency import CRITICAL, NORMAL
 
 
 class Message(msgspec.Struct, eq=False):

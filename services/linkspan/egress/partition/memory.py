@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from linkspan.egress.partition.epoch import OWNER, Epoch
-from linkspan.egress.partition.fact import ATTEMPT_FAILED, FINISHING, Fact
 from linkspan.egress.partition.holds import Holds
 from linkspan.egress.partition.ids import Ids
-from linkspan.egress.partition.position import Position
 from linkspan.egress.partition.ranges import Ranges
+from linkspan.kernel.records.epoch import OWNER, Epoch
+from linkspan.kernel.records.fact import ATTEMPT_FAILED, FINISHING, Fact
+from linkspan.kernel.records.position import Position
 
 #: After these the destination has the message, or is not to have it: the same id again is a duplicate.
 _KNOWN = frozenset({"delivered", "filtered", "superseded"})

@@ -10,7 +10,12 @@ from collections.abc import Iterable, Iterator
 
 from linkspan.egress.partition.answer import Superseded, Unanswered
 from linkspan.egress.partition.effect import Record
-from linkspan.egress.partition.fact import (
+from linkspan.egress.partition.lanes import Lanes, Message
+from linkspan.egress.partition.memory import Memory
+from linkspan.egress.partition.releases import Releases
+from linkspan.egress.partition.window import Window, WindowLimits
+from linkspan.kernel.errors import Conflict, DeliveryError, FailureClass
+from linkspan.kernel.records.fact import (
     ATTEMPT_FAILED,
     DEAD,
     DISCARDED,
@@ -20,13 +25,8 @@ from linkspan.egress.partition.fact import (
     OPENED,
     REDRIVEN,
 )
-from linkspan.egress.partition.lanes import Lanes, Message
-from linkspan.egress.partition.memory import Memory
-from linkspan.egress.partition.position import Position
-from linkspan.egress.partition.releases import Releases
-from linkspan.egress.partition.retry import RetryPolicy
-from linkspan.egress.partition.window import Window, WindowLimits
-from linkspan.kernel.errors import Conflict, DeliveryError, FailureClass
+from linkspan.kernel.records.position import Position
+from linkspan.kernel.resilience.retry import RetryPolicy
 
 
 class PartitionState:

@@ -2,92 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from hashlib import blake2b
-from typing import Any
-
-import msgspec
-
 from linkspan.egress.partition.effect import Record
-from linkspan.egress.partition.epoch import OWNER
-from linkspan.egress.partition.fact import Fact
-from linkspan.egress.partition.lanes import CRITICAL, HIGH, LOW, NORMAL, Message
+from linkspan.egress.partition.lanes import Message
 from linkspan.kernel.codec import OutcomeCodec
 from linkspan.kernel.message import now_micros
+from linkspan.kernel.records.epoch import OWNER
+from linkspan.kernel.records.event import Event, RecordHeaders, hash64
 from linkspan.kernel.topics import Headers
 
 _REASON = 1_000
-_URGENCY = {b"low": LOW, b"high": HIGH, b"critical": CRITICAL}
-RecordHeaders = list[tuple[str, bytes]]
-
-
-class Event(msgspec.Struct):
-    """A fetched event and what its record headers say. ``accepted_at``: microseconds since 1970.
-
-    ``refused``: the value is no event but an item that ingress could not refuse; why it is no message.
-    """
-
-    offset: int
-    value: bytes | None
-    message_id: str | None
-    correlation_id: str | None
-    digest: bytes | None
-    accepted_at: int
-    traceparent: str | None
-    key: bytes | None
-    headers: Sequence[tuple[str, bytes]]
-    refused: str | None = None
-    urgency: int = NORMAL
-
-    @classmethod
-    def of(cls, record: Any) -> Event:
-        """From a ``ConsumerRecord``; nothing in it is trusted to be there."""
-        return cls.made(record.offset, record.key, record.value, record.headers, record.timestamp)
-
-    @classmethod
-    def made(
-        cls,
-        offset: int,
-        key: bytes | None,
-        value: bytes | None,
-        headers: Sequence[tuple[str, bytes]],
-        timestamp: int,
-    ) -> Event:
-        """``timestamp``: milliseconds since 1970."""
-        found = dict(headers)
-        accepted = found.get(Headers.ACCEPTED_AT, b"")
-        return cls(
-            offset,
-            value,
-            _text(found.get(Headers.MESSAGE_ID)),
-            _text(found.get(Headers.CORRELATION_ID)),
-            found.get(Headers.DIGEST),
-            int(accepted) if accepted.isdigit() else timestamp * 1000,
-            _text(found.get(Headers.TRACEPARENT)),
-            key,
-            headers,
-            _text(found.get(Headers.REFUSED)),
-            _URGENCY.get(found.get(Headers.PRIORITY, b""), NORMAL),
-        )
-
-
-def fact_of(record: Any) -> Fact:
-    """What the headers of an outcome say to whoever folds it."""
-    found = dict(record.headers)
-    message_id, digest = found.get(Headers.MESSAGE_ID), found.get(Headers.DIGEST)
-    return Fact(
-        found.get(Headers.KIND, b"").decode("ascii", "replace"),
-        _number(found.get(Headers.OFFSET), -1),
-        _number(found.get(Headers.EPOCH), 0),
-        record.key,
-        Headers.HOLD in found and record.key is not None,
-        _number(found.get(Headers.PARKED), -1),
-        _number(found.get(Headers.CONTROL), -1),
-        None if message_id is None else hash64(message_id),
-        0 if digest is None else int.from_bytes(digest[:8]),
-        record.timestamp,
-        Headers.PLAN in found,
-    )
 
 
 def message_of(event: Event) -> Message:
@@ -102,14 +25,6 @@ def message_of(event: Event) -> Message:
         urgency=event.urgency,
         accepted_at=event.accepted_at,
     )
-
-
-def hash64(message_id: bytes) -> int:
-    return int.from_bytes(blake2b(message_id, digest_size=8).digest())
-
-
-def _number(value: bytes | None, otherwise: int) -> int:
-    return int(value) if value is not None and value.isdigit() else otherwise
 
 
 def _text(value: bytes | None) -> str | None:

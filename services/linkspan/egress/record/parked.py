@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from linkspan.egress.partition.effect import Record
-from linkspan.egress.partition.fact import DEAD
 from linkspan.egress.partition.lanes import Message
-from linkspan.egress.record.outcome import Event, RecordHeaders, message_of
+from linkspan.egress.record.outcome import message_of
 from linkspan.kernel.message import now_micros
+from linkspan.kernel.records.event import Event, RecordHeaders
+from linkspan.kernel.records.parked import Copy, copy_key
 from linkspan.kernel.topics import Headers
-
-_OURS = "parked-"
 
 
 def parked_copy(effect: Record, facts: Event, epoch: int) -> tuple[bytes, bytes, RecordHeaders]:
@@ -34,45 +31,8 @@ def parked_copy(effect: Record, facts: Event, epoch: int) -> tuple[bytes, bytes,
     return copy_key(message.offset), facts.value or b"", headers
 
 
-def copy_key(offset: int) -> bytes:
-    """Of the event ``offset``."""
-    return b"%d" % offset
-
-
-class Copy:
-    """A record of ``parked``. ``offset``: of the event, -1 where the record is no copy; ``at``: of the record."""
-
-    __slots__ = ("_headers", "_record", "at", "gone", "offset")
-
-    def __init__(self, record: Any) -> None:
-        self._record, self._headers = record, dict(record.headers)
-        self.gone = record.value is None  # a tombstone
-        self.at: int = record.offset
-        self.offset = int(record.key) if record.key is not None and record.key.isdigit() else -1
-
-    def without_content(self) -> Copy:
-        """What the headers say alone: many of them fit into memory."""
-        self._record = None
-        return self
-
-    @property
-    def key(self) -> bytes | None:
-        found: bytes | None = self._headers.get(Headers.PARKED_KEY)
-        return found
-
-    @property
-    def dead(self) -> bool:
-        """A dead letter, not a message that waits behind one."""
-        return self._headers.get(Headers.PARKED_KIND) == DEAD.encode()
-
-    def said(self, header: str) -> str:
-        found: bytes = self._headers.get(header, b"")
-        return found.decode("utf-8", "replace")
-
-    def message(self) -> Message:
-        """The message as it was fetched once."""
-        headers = [(name, value) for name, value in self._record.headers if not name.startswith(_OURS)]
-        event = Event.made(self.offset, self.key, self._record.value, headers, self._record.timestamp)
-        message = message_of(event)
-        message.redelivery = Headers.PARKED_REDELIVERY in self._headers
-        return message
+def copied(copy: Copy) -> Message:
+    """The message as it was fetched once."""
+    message = message_of(copy.event())
+    message.redelivery = copy.redelivery
+    return message

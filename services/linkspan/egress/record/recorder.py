@@ -11,8 +11,8 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from linkspan.egress.own.clients import KafkaClients, discard_producer
 from linkspan.kernel.errors import LinkspanError
+from linkspan.kernel.kafka.clients import KafkaClients, discard_producer
 
 log = structlog.get_logger()
 

@@ -14,16 +14,17 @@ from aiokafka.errors import KafkaError
 from opentelemetry.trace import SpanKind
 
 from linkspan.egress.deliver.adapter import Adapter, Delivery
-from linkspan.egress.own.clients import KafkaClients, stop_consumer
-from linkspan.egress.partition.epoch import Epoch
-from linkspan.egress.partition.retry import RetryPolicy
-from linkspan.egress.record.outcome import Event, fact_of
 from linkspan.egress.refuse.notice import refusal
 from linkspan.kernel.codec import Decoder, OutcomeCodec
 from linkspan.kernel.errors import DeliveryError, FailureClass, Poison
 from linkspan.kernel.json_form import JsonForm
+from linkspan.kernel.kafka.clients import KafkaClients, stop_consumer
 from linkspan.kernel.message import Json
+from linkspan.kernel.records.epoch import Epoch
+from linkspan.kernel.records.event import Event
+from linkspan.kernel.records.outcome import fact_of
 from linkspan.kernel.resilience.limits import Limits
+from linkspan.kernel.resilience.retry import RetryPolicy
 from linkspan.kernel.telemetry.traces import CORRELATION_ID, Tracing, valid
 from linkspan.kernel.topics import FlowTopics
 

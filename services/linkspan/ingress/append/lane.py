@@ -62,7 +62,7 @@ def _over(tick: asyncio.Future[None]) -> None:
 
 
 class Lane:
-    """``tick``: all lanes of a process have one."""
+    """``tick``: all lanes of a process have one. ``accepted`` counts what was acknowledged."""
 
     def __init__(self, flow: str, topic: str, partition: int, pending: Pending, tick: Tick) -> None:
         self._topic, self._partition, self._pending, self._tick = topic, partition, pending, tick
@@ -70,6 +70,7 @@ class Lane:
         self._under_way: list[Record] = []
         self._wake = asyncio.Event()
         self._accepted = ACCEPTED.labels(flow)
+        self.accepted = 0
         self._seconds = APPEND_SECONDS.labels(flow)
 
     def add(self, record: Record) -> None:
@@ -101,6 +102,7 @@ class Lane:
             acknowledged = await producer.send_batch(batch, self._topic, partition=self._partition)
             await acknowledged
         self._accepted.inc(len(under_way))
+        self.accepted += len(under_way)
         self._seconds.observe(time.perf_counter() - started)
         self._under_way = []
         for record in under_way:

@@ -1,5 +1,0 @@
-"""From a message as it came in to the payload that leaves: named steps, JSONata, value tables, the schema check."""
-
-from linkspan.egress.transform.transform import InvalidTransform, Transform
-
-__all__ = ["InvalidTransform", "Transform"]
