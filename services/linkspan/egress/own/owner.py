@@ -231,12 +231,11 @@ class PartitionOwner:
         instruments, at = self._flow.instruments, time.time_ns() // 1_000_000
         for outcome_offset, (effect, parked) in enumerate(appended, first):
             self.state.outcome_acked(effect, outcome_offset, -1 if parked is None else parked, at)
-            instruments.recorded(effect)
         self.progress += 1
         self._follow_up()
         if self._drainer is not None and (self.state.releases.busy or self._drainer.waits):
             self._drainer.wake()
-        instruments.batch(len(appended), self.partition)
+        instruments.recorded([effect for effect, _ in appended], self.partition)
         self._count(self.state.unfinished)
         self._room.set()
         self._flow.pipeline.wake()

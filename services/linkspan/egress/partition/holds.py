@@ -49,6 +49,8 @@ class Holds:
 
     def fold(self, fact: Fact) -> None:
         """A valid outcome."""
+        if fact.kind == "delivered" and not self._holds and not self.redriven:
+            return  # of nearly all
         match fact.kind:
             case "dead_lettered" | "held":
                 self._parked(fact)

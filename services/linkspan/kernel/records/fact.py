@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(slots=True)
-class Fact:
+class Fact(msgspec.Struct):
     """``offset``: of the event, -1 where none is meant. ``hold``: it begins, extends, releases or ends the hold of
     ``key``. ``parked``: where the copy stands; ``control``: the command that it carries out; both -1 where none.
 
