@@ -151,7 +151,7 @@ def insight(
     configure_logs("insight", settings.log_level)
     quieten_kafka_clients()
     for name in ("faust", "mode"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.INFO if settings.log_level.lower() == "debug" else logging.ERROR)
     calm_collector()
     try:
         asyncio.run(run(file, host or settings.linkspan_host, port, settings, lambda at: typer.echo(f"ready {at}")))

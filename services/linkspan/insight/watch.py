@@ -90,10 +90,9 @@ class Watch:
         """First the events that were there, then what was said of them."""
         self._heard = self._heard or (at, self._only(ends, EVENTS))
         when, goal = self._heard
-        if not _reached(goal, committed):
-            return
-        self._heard = None
-        self._goals.append((when, self._only(ends, MENTIONS)))
+        if _reached(goal, committed):
+            self._heard = None
+            self._goals.append((when, self._only(ends, MENTIONS)))
         while self._goals and _reached(self._goals[0][1], committed):
             self.read_up_to = self._goals.pop(0)[0]
 

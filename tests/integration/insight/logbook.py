@@ -189,7 +189,10 @@ def write_integration(folder: Path, *, partitions: int, within: str) -> Path:
         schema = {"type": "record", "namespace": f"{name}.payload", "name": type_name, "fields": fields}
         (schemas / f"{type_name}.1.avsc").write_text(json.dumps(schema))
     common = {"key": "payload.orderId", "partitions": partitions}
-    systems = {"shop": {"kind": "rest", "url": "http://127.0.0.1:9"}, "store": {"kind": "rest", "url": "http://127.0.0.1:9"}}
+    systems = {
+        "shop": {"kind": "rest", "url": "http://127.0.0.1:9"},
+        "store": {"kind": "rest", "url": "http://127.0.0.1:9"},
+    }
     flows = {
         ASKS: {"from": "shop", "to": "store", "type": "Order", "answer": {"type": "OrderDone", "within": within}},
         ANSWERS: {"from": "store", "to": "shop", "type": "OrderDone"},
