@@ -7,12 +7,15 @@ agent, and no record is repartitioned by ``group_by``. Agents hand records over,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import faust
 import structlog
+from aiokafka import TopicPartition
+from aiokafka.errors import IllegalStateError, KafkaError
 from faust.types import TP
 from yarl import URL
 
@@ -27,6 +30,7 @@ log = structlog.get_logger()
 #: Seconds that what is under way has to end when partitions go.
 _REVOKE = 5.0
 _STOP = 15.0
+_COMMIT = 1.5
 _WEEK = 7 * 24 * 3600.0
 _MEMORY = {"write_buffer_size": 8 << 20, "max_write_buffer_number": 2, "block_cache_size": 16 << 20}
 
@@ -111,11 +115,38 @@ class Streams:
         )
         return sent
 
-    def finished(self, messages: Sequence[Any]) -> None:
-        """They may be committed. In the order of each partition: Faust takes the first it is told of after a commit
-        for the next one, whatever lies between."""
-        for message in sorted(messages, key=lambda one: one.offset):
-            message.ack(self._app.consumer)
+    async def commit(self, positions: Mapping[tuple[str, int], int]) -> bool:
+        """For lag tools alone, so it may fail. Faust's own way commits over what it never handed over."""
+        consumer, held = self._app.consumer, self.held
+        assigned = {(tp.topic, tp.partition) for tp in consumer.assignment()}
+        offsets = {TopicPartition(*place): offset for place, offset in positions.items() if place in assigned}
+        if not offsets or not self.settled or held != self.held:
+            return False
+        thread = consumer._thread  # noqa: SLF001 - its client lives in a thread's loop
+        waiting = asyncio.run_coroutine_threadsafe(thread._ensure_consumer().commit(offsets), thread.thread_loop)  # noqa: SLF001
+        try:
+            async with asyncio.timeout(_COMMIT):
+                await asyncio.wrap_future(waiting)
+        except (KafkaError, TimeoutError) as error:
+            log.debug("not committed", error=repr(error))
+            return False
+        return True
+
+    def read_again(self, place: tuple[str, int], offset: int) -> None:
+        """The partition from this offset on."""
+        consumer = self._app.consumer
+        if place[1] not in self.partitions(place[0]):
+            return
+        thread = consumer._thread  # noqa: SLF001
+        tp = TopicPartition(*place)
+        thread.thread_loop.call_soon_threadsafe(_sought, thread._ensure_consumer(), tp, offset)  # noqa: SLF001
+        consumer._read_offset[TP(*place)] = offset  # noqa: SLF001 - or it drops what is below
+        log.info("read again", topic=place[0], partition=place[1], offset=offset)
+
+
+def _sought(consumer: Any, tp: TopicPartition, offset: int) -> None:
+    with suppress(IllegalStateError):  # it went meanwhile
+        consumer.seek(tp, offset)
 
 
 _RAW = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw", "allow_empty": True}
@@ -131,7 +162,7 @@ def _settings(settings: InsightSettings, directory: Path, address: str) -> dict[
         "broker_rebalance_timeout": session,
         "broker_heartbeat_interval": session / 5,
         "broker_request_timeout": max(40.0, 2 * session),
-        "broker_commit_interval": 2.0,
+        "broker_commit_interval": 60.0,
         "broker_max_poll_interval": _WEEK,
         "consumer_auto_offset_reset": "earliest",
         "producer_acks": -1,

@@ -23,13 +23,15 @@ class Inbox:
         if len(self._records) >= self._limit:
             self._room.clear()
 
-    async def take(self, seconds: float) -> list[Any]:
-        """Waits so long for the first one."""
+    async def take(self, seconds: float, gather: float) -> list[Any]:
+        """Waits so long for the first one, and a little for others, unless it is full."""
         try:
             async with asyncio.timeout(seconds):
                 await self._came.wait()
         except TimeoutError:
             return []
+        if self._room.is_set():
+            await asyncio.sleep(gather)
         found, self._records = self._records, []
         self._came.clear()
         self._room.set()

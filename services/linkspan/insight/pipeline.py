@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import structlog
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from linkspan.insight import instruments
 from linkspan.insight.app import Streams
 from linkspan.insight.conversations import Mention, encode, read_mention
 from linkspan.insight.counting import Counting
-from linkspan.insight.plan import EVENTS, OUTCOMES, Plan
+from linkspan.insight.plan import EVENTS, OUTCOMES, Plan, Source
+from linkspan.insight.progress import Place, Progress
+from linkspan.insight.shelf import Shelf
 from linkspan.insight.talks import Talks
 from linkspan.insight.watch import Watch
 from linkspan.insight.writes import Writes
@@ -23,7 +27,15 @@ from linkspan.kernel.topics import partition_of
 log = structlog.get_logger()
 
 _PAUSE = 0.2
+#: Seconds: a batch costs two round trips to Kafka and a row for each pane that it touches.
+_GATHER = 0.1
 _AGAIN = 1.0
+_COMMIT = 1.0
+
+
+def position_key(kind: str) -> bytes:
+    """The row that says which record of the topic comes next; no other row begins so."""
+    return b"\0" + kind.encode()
 
 
 class Pipeline:
@@ -32,29 +44,59 @@ class Pipeline:
     def __init__(self, plan: Plan, streams: Streams, counting: Counting, talks: Talks | None, watch: Watch) -> None:
         self._plan, self._streams, self.counting, self.talks, self._watch = plan, streams, counting, talks, watch
         self._sources = plan.sources
+        self._progress = Progress()
+        self._reached: dict[Place, int] = {}
         self._held = -1
 
     async def run(self) -> None:
+        committing = asyncio.create_task(self._commit())
+        try:
+            while True:
+                messages = await self._streams.inbox.take(_PAUSE, _GATHER)
+                async with self._streams.busy:
+                    await self._step(messages)
+        finally:
+            committing.cancel()
+
+    async def _commit(self) -> None:
+        """What was reached by a settled step; a step under way counts from its end on."""
+        done: dict[Place, int] = {}
         while True:
-            messages = await self._streams.inbox.take(_PAUSE)
-            async with self._streams.busy:
-                await self._step(messages)
+            await asyncio.sleep(_COMMIT)
+            reached = dict(self._reached)
+            current = self._held == self._streams.held
+            if current and reached != done and await self._streams.commit(reached):
+                done = reached
 
     async def _step(self, messages: list[Any]) -> None:
         if not await self._ready():
             return
         held, now, writes = self._held, now_micros(), Writes()
-        current = self._streams.current(messages)
-        for message in current:
-            self._take(message, now, writes)
+        for message in self._streams.current(messages):
+            if self._progress.admits((message.topic, message.partition), message.offset):
+                self._take(message, now, writes)
+        for place, offset in self._progress.passed_over(time.monotonic()):
+            self._streams.read_again(place, offset)
         if self.talks is not None:
             self.talks.look(now, self._watch.read_up_to, writes)
         self.counting.changes(now, writes)
+        for (topic, partition), offset in self._progress.moved():
+            source = self._sources[topic]
+            writes.row(self._shelf(source), partition, position_key(source.kind), b"%d" % offset)
         if await self._settle(writes, held):
-            self.counting.kept()
-            if self.talks is not None:
-                self.talks.kept()
-            self._streams.finished(current)
+            self._kept()
+
+    def _kept(self) -> None:
+        self.counting.kept()
+        if self.talks is not None:
+            self.talks.kept()
+        self._progress.kept()
+        self._reached = dict(self._progress.next)
+
+    def _shelf(self, source: Source) -> Shelf:
+        shelf = self._streams.windows[source.flow] if source.flow else self._streams.conversations
+        assert shelf is not None  # noqa: S101 - there are mentions, so there is their table
+        return shelf
 
     async def _ready(self) -> bool:
         """The tables are recovered and loaded. Records that came before are still current then."""
@@ -77,6 +119,13 @@ class Pipeline:
         if self.talks is not None:
             partitions = streams.partitions(self._plan.topics.mentions)
             await self.talks.load(partitions, lambda: streams.held == held)
+        self._progress.clear()
+        for topic, source in self._sources.items():
+            for partition in streams.partitions(topic):
+                said = self._shelf(source).get(partition, position_key(source.kind))
+                start = self._watch.starts.get(TopicPartition(topic, partition), 0)
+                self._progress.begin((topic, partition), max(start, int(said or 0)))
+        self._reached = dict(self._progress.next)
 
     def _take(self, message: Any, now: int, writes: Writes) -> None:
         source = self._sources[message.topic]

@@ -50,6 +50,7 @@ class Watch:
         }
         self.read_up_to = 0
         self.behind: Offsets = {}
+        self.starts: Offsets = {}
         self.trouble: str | None = "Kafka has not answered yet"
         self._goals: list[tuple[int, Offsets]] = []
         self._heard: tuple[int, Offsets] | None = None
@@ -78,7 +79,7 @@ class Watch:
         async with asyncio.timeout(_ASK):
             at, partitions = now_micros(), list(self._kinds)
             said = await admin.list_consumer_group_offsets(self._group)
-            starts: Offsets = await reader.beginning_offsets(partitions)
+            self.starts = starts = await reader.beginning_offsets(partitions)
             ends: Offsets = await reader.end_offsets(partitions)  # last: mentions stand in the log before the commit
         committed = {tp: max(said[tp].offset if tp in said else 0, starts[tp]) for tp in partitions}
         self.trouble = None

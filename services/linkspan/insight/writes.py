@@ -35,10 +35,18 @@ class Writes:
         not lost by a crash in between.
         """
         await _all(send, self._sends)
+        places = [(shelf, partition) for (shelf, partition), rows in self._rows.items() for _ in rows]
+        written = await _all(
+            send,
+            [
+                (shelf.changelog, partition, key, value)
+                for (shelf, partition), rows in self._rows.items()
+                for key, value in rows.items()
+            ],
+        )
         ends: dict[tuple[Shelf, int], int] = {}
-        for (shelf, partition), rows in self._rows.items():
-            written = await _all(send, [(shelf.changelog, partition, key, value) for key, value in rows.items()])
-            ends[shelf, partition] = max(one.offset for one in written)
+        for place, one in zip(places, written, strict=True):
+            ends[place] = max(one.offset, ends.get(place, -1))
 
         def keep() -> None:
             for (shelf, partition), rows in self._rows.items():

@@ -155,6 +155,12 @@ class Logbook:
         await self._read(status_topic(self.name), range(1), take)
         return [found | {"key": key.decode()} for key, found in latest.items() if found is not None]
 
+    async def rows(self, changelog: str) -> dict[bytes, bytes | None]:
+        """Of a table, None: removed."""
+        found: dict[bytes, bytes | None] = {}
+        await self._read(changelog, range(self.partitions), lambda record: found.update({record.key: record.value}))
+        return found
+
     async def _read(self, topic: str, partitions: range, take: Any) -> None:
         reader = self.clients.reader()
         await reader.start()

@@ -17,7 +17,7 @@ from tests.integration.insight.traffic import MINUTE
 from tests.integration.insight.worker import WorkerProcess
 
 from linkspan.kernel.message import now_micros
-from linkspan.kernel.topics import FlowTopics, InsightTopics
+from linkspan.kernel.topics import CONVERSATIONS_TABLE, FlowTopics, InsightTopics
 from linkspan.readmodel.windows import flow_windows
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
@@ -86,8 +86,8 @@ async def test_a_finished_conversation_leaves_the_table_and_bad_records_are_coun
         return counts == [4.0, 4.0, 4.0]
 
     async def forgotten() -> bool:
-        name = f'linkspan_conversations{{flow="{ASKS}",state="answered"}}'
-        return await metric(worker, name) == 0
+        rows = await log.rows(InsightTopics.of(log.name).changelog(CONVERSATIONS_TABLE))
+        return rows.get(f"{ASKS}/{about}".encode(), b"") is None
 
     await until(skipped, 30)
     await until(forgotten, 30)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,8 +14,10 @@ from tests.integration.insight.logbook import ANSWERS, ASKS, Logbook, correlatio
 from linkspan.kernel.message import now_micros
 
 MINUTE = 60_000_000
-_BATCH = 12
+_BATCH = 8
 _PAUSE = 0.2
+#: Batches; those after them are of one conversation, so that a slow machine has no more to read at the end.
+_FULL = 150
 
 
 class Traffic:
@@ -29,8 +32,10 @@ class Traffic:
             for flow in (ASKS, ANSWERS):
                 for partition in range(self._log.partitions):
                     await self._log.take_over(producer, flow, partition)
-            while not self.ended:
-                sent = [one for _ in range(_BATCH) for one in await self._conversation(producer)]
+            for number in itertools.takewhile(lambda _: not self.ended, itertools.count()):
+                sent = [
+                    one for _ in range(_BATCH if number < _FULL else 1) for one in await self._conversation(producer)
+                ]
                 for flow, waiting in sent:
                     said = await waiting
                     await self._log.decide(producer, flow, said.partition, said.offset)
