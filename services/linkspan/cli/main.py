@@ -19,6 +19,7 @@ COMMANDS = {
     "ingress": "linkspan.ingress.main:ingress",
     "egress": "linkspan.egress.main:egress",
     "insight": "linkspan.insight.main:insight",
+    "ledger": "linkspan.ledger.main:ledger_app",
     "plan-manager": "linkspan.reference.plan_manager.main:plan_manager",
     "analysis": "linkspan.reference.analysis.main:analysis",
     "topics": "linkspan.cli.topics:topics",

@@ -32,8 +32,10 @@ _discarding: set[asyncio.Task[None]] = set()
 class KafkaClients:
     """``servers`` is ``host:port,…``; nothing connects before its ``start``."""
 
-    def __init__(self, servers: str, *, tls: bool = False, timing: Timing | None = None) -> None:
-        self._common: dict[str, Any] = {"bootstrap_servers": servers, "client_id": "linkspan-egress"}
+    def __init__(
+        self, servers: str, *, tls: bool = False, timing: Timing | None = None, name: str = "linkspan-egress"
+    ) -> None:
+        self._common: dict[str, Any] = {"bootstrap_servers": servers, "client_id": name}
         self.timing = timing or Timing()
         if tls:
             self._common |= {"security_protocol": "SSL", "ssl_context": create_ssl_context()}
@@ -54,16 +56,16 @@ class KafkaClients:
         }
         return AIOKafkaConsumer(**self._common, **(settings | options))
 
-    def reader(self) -> AIOKafkaConsumer:
+    def reader(self, **options: Any) -> AIOKafkaConsumer:
         """Without a group: it reads what it is assigned from where it is told, nothing of an unfinished transaction."""
-        return AIOKafkaConsumer(
-            **self._common,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            max_partition_fetch_bytes=_FETCH_BYTES,
-            fetch_max_wait_ms=100,
-        )
+        settings: dict[str, Any] = {
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "isolation_level": "read_committed",
+            "max_partition_fetch_bytes": _FETCH_BYTES,
+            "fetch_max_wait_ms": 100,
+        }
+        return AIOKafkaConsumer(**self._common, **(settings | options))
 
     def admin(self) -> AIOKafkaAdminClient:
         return AIOKafkaAdminClient(**self._common)
