@@ -95,6 +95,10 @@ def status_topic(integration: str) -> str:
     return f"{integration}.status"
 
 
+#: Records of the status topic whose key begins so are insight's ``WindowStatus``, the others a replica's ``Status``.
+WINDOW_STATUS = b"insight/"
+
+
 def sources_topic(integration: str) -> str:
     return f"{integration}.sources"
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from linkspan.kernel.records.latency import quantile
+from linkspan.kernel.topics import WINDOW_STATUS
 
 #: A record older than this says nothing any more; microseconds.
 STALE = 5_000_000
-#: Key of a worker's record in the status topic begins so.
-KEY = "insight/"
 
 #: What is counted, by the field of a window; ``accepted`` are events, the others kinds of outcomes.
 COUNTED = {
@@ -31,7 +30,7 @@ COUNTED = {
 
 
 def window_key(flow: str, worker: str) -> bytes:
-    return f"{KEY}{flow}/{worker}".encode()
+    return WINDOW_STATUS + f"{flow}/{worker}".encode()
 
 
 @dataclass(slots=True)

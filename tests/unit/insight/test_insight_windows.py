@@ -7,10 +7,14 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
+from linkspan.ingress.accept.standing import Standing
 from linkspan.insight.windows import KEPT, PANE, SECOND, PartitionWindows
+from linkspan.kernel.codec import RecordCodec
 from linkspan.kernel.records.latency import bucket_of, quantile
-from linkspan.readmodel.windows import STALE, Window, flow_windows
+from linkspan.kernel.schemas import SchemaCatalog, packaged_schemas
+from linkspan.readmodel.windows import STALE, Window, flow_windows, window_key
 
 NOW = 1_800_000_000 * SECOND
 Rows = dict[bytes, bytes]
@@ -130,6 +134,13 @@ def test_the_workers_figures_add_up_and_what_is_old_or_told_twice_does_not_count
     assert window.counts["delivered"] == 100
     assert window.quantile(0.5) == pytest.approx(0.001, rel=0.05)
     assert window.quantile(0.95) == pytest.approx(1, rel=0.05)
+
+
+async def test_ingress_does_not_take_windows_for_the_status_of_a_replica() -> None:
+    standing = Standing(RecordCodec(SchemaCatalog(packaged_schemas()), "Status"))
+    with capture_logs() as said:
+        standing.read(window_key("f", "a"), b"anything")
+    assert not said
 
 
 def test_the_error_ratio_counts_attempts() -> None:
