@@ -66,10 +66,8 @@ class PartitionOwner:
         self._stopping = False
 
     async def run(self) -> None:
-        """Takes over again after whatever Kafka does; a failed append is found again by reading back.
-
-        Ends with its assignment: a cancellation that comes while a task of the group fails is lost to that failure.
-        """
+        """Takes over again after whatever Kafka does, until its assignment ends: a cancellation when a task fails
+        is lost. A failed append is found again by reading back."""
         while not self._membership.ended:
             wait = 0.0
             try:
