@@ -13,6 +13,10 @@ from linkspan.kernel.errors import UserMistake
 LONGEST = 1_000
 
 
+class BadToken(UserMistake):
+    """A page token that no answer gave."""
+
+
 class Mark(msgspec.Struct, array_like=True, frozen=True):
     """The last row: its time, and what tells it from others of that time."""
 
@@ -27,16 +31,14 @@ def token_of(mark: Mark) -> str:
 
 
 def mark_of(token: str) -> Mark | None:
-    """None for "", the beginning. Raises UserMistake."""
+    """None for "", the beginning. Raises BadToken."""
     if not token:
         return None
     try:
         padded = token.encode("ascii") + b"=" * (-len(token) % 4)
         return msgspec.json.decode(base64.b64decode(padded, altchars=b"-_", validate=True), type=Mark)
     except (UnicodeEncodeError, binascii.Error, msgspec.MsgspecError) as error:
-        raise UserMistake(
-            "page_token: is not one that a former answer gave; leave it empty for the first page"
-        ) from error
+        raise BadToken("it is none that an earlier answer gave; leave it empty for the first page") from error
 
 
 def page_size(limit: int) -> int:

@@ -67,6 +67,10 @@ class Queries:
         wanted = messages.c.message_id == message_id[:_SEARCHED]
         return await self._ask(lambda ask: ask.listed(_messages().where(wanted).order_by(*_NEWEST)))
 
+    async def event(self, flow: str, partition: int, offset: int) -> list[MessageRow]:
+        """Empty, or the one."""
+        return await self._ask(lambda ask: ask.event(flow, partition, offset))
+
     async def timeline(self, flow: str, partition: int, offset: int) -> list[TimelineRow]:
         """Empty where the ledger does not know that event."""
         return await self._ask(lambda ask: ask.timeline(flow, partition, offset))
@@ -147,6 +151,12 @@ class _Asked:
             return rows, ""
         last = rows[size - 1]
         return rows[:size], token_of(Mark(last.accepted_at, last.flow, last.partition, last.offset))
+
+    def event(self, flow: str, partition: int, offset: int) -> list[MessageRow]:
+        number = self._numbers.get((flow, partition))
+        if number is None:
+            return []
+        return self.listed(_messages().where(messages.c.stream == number, messages.c.event == offset))
 
     def listed(self, asked: Select[Any]) -> list[MessageRow]:
         """Rows of the live build; another one may have them too."""

@@ -1,1 +1,1 @@
-"""The answers to calls that read; each class takes request messages and gives response messages."""
+"""Answers of the control API that are read from Kafka or from the ledger: one class for each group of calls."""

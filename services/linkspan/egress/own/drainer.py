@@ -47,6 +47,11 @@ class Drainer:
         """Commands came, or outcomes were acked."""
         self._some.set()
 
+    @property
+    def waiting_command(self) -> int | None:
+        """Offset of the first command that is not carried out yet."""
+        return self._inbox.waiting[0][0] if self._inbox.waiting else None
+
     async def run(self) -> None:
         """Raises KafkaError."""
         try:

@@ -67,6 +67,15 @@ LOOKUPS = Counter(
     "Lookups of a transform: hit (in memory), found, missing, failed (the system cannot be asked).",
     ["flow", "result"],
 )
+CONTROL_CALLS = Counter(
+    "linkspan_control_calls_total", "Calls of the control API, by how they ended.", ["method", "code"]
+)
+CONTROL_SECONDS = Histogram(
+    "linkspan_control_seconds", "How long a call of the control API took.", ["method"], buckets=SECONDS
+)
+CONTROL_REFUSED = Counter(
+    "linkspan_control_refused_total", "Calls of the control API that were not allowed, by why.", ["method", "reason"]
+)
 LEDGER_LAG = Gauge("linkspan_ledger_lag", "Events and outcomes that this worker has still to fold.", ["flow"])
 LEDGER_FOLDED = Counter("linkspan_ledger_records_total", "Records folded into the ledger.", ["flow"])
 LEDGER_BATCHES = Counter("linkspan_ledger_batches_total", "SQL transactions of folded records.")
