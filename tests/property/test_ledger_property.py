@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from tests.integration.ledger.partition import Outcome, Partition, event_said, outcome_said
 
+from linkspan.kernel.records.position import Position
 from linkspan.ledger.gather import Said
 from linkspan.ledger.pipeline import Folding
-from linkspan.ledger.said import EventSaid, OutcomeSaid
 from linkspan.ledger.store import Ends
-from linkspan.ledger.streams import Closed, Name, Stream, load_streams
+from linkspan.ledger.streams import Closed
 from linkspan.readmodel.database import Database, open_database
-from linkspan.readmodel.tables import counters, messages, outcomes, ranges
 from linkspan.readmodel.tally import STATUSES
 
 END = 10
 DECIDING = (*STATUSES, "redriven")
-INTEGRATION: Any = SimpleNamespace(flows={"f": SimpleNamespace(from_="a", to="b")})
-_partitions = itertools.count()
-
-
-@dataclass(frozen=True)
-class Outcome:
-    kind: str
-    event: int
-    epoch: int
-    plan: bool = False
-    until: int = -1
 
 
 @dataclass
@@ -91,64 +76,6 @@ def naive(history: History) -> tuple[dict[int, str], Counter[str]]:
     counted.update(found.values())
     counted["expired"] += sum(event not in rows for piece in pieces for event in piece)
     return found, Counter({name: count for name, count in counted.items() if count})
-
-
-def event_said(offset: int) -> EventSaid:
-    return EventSaid(offset, f"m{offset}", f"c{offset}", "k", "T", "normal", None, 10, 1_000 + offset)
-
-
-def outcome_said(offset: int, one: Outcome) -> OutcomeSaid:
-    return OutcomeSaid(
-        offset,
-        one.event,
-        one.kind,
-        one.epoch,
-        5_000 + offset,
-        plan="p" if one.plan else None,
-        until=one.until,
-        message_id=f"m{one.event}",
-        correlation_id=f"c{one.event}",
-        key="k",
-        accepted_at=1_000 + one.event,
-    )
-
-
-class Partition:
-    """A new stream of a database that many examples share."""
-
-    def __init__(self, database: Database) -> None:
-        self.database, self.name = database, ("f", next(_partitions))
-        self.streams: dict[Name, Stream] = {}
-        self.load()
-
-    def load(self) -> None:
-        with self.database.writing() as connection:
-            self.streams = load_streams(connection, INTEGRATION, [self.name])
-
-    def fold(self, events: list[EventSaid], log: list[OutcomeSaid]) -> None:
-        Folding(self.database, self.streams).fold({self.name: Said(events, log)}, {})
-
-    @property
-    def number(self) -> int:
-        return self.streams[self.name].number
-
-    def rows(self) -> dict[int, Any]:
-        with self.database.reading() as connection:
-            return {
-                row.event: row for row in connection.execute(select(messages).where(messages.c.stream == self.number))
-            }
-
-    def counters(self) -> Counter[str]:
-        with self.database.reading() as connection:
-            found = connection.execute(select(counters).where(counters.c.stream == self.number, counters.c.count != 0))
-            return Counter({row.status: row.count for row in found})
-
-    def content(self) -> list[Any]:
-        with self.database.reading() as connection:
-            return [self.counters()] + [
-                [tuple(row)[1:] for row in connection.execute(select(table).where(table.c.stream == self.number))]
-                for table in (messages, outcomes, ranges)
-            ]
 
 
 @pytest.fixture(scope="module")
@@ -208,8 +135,6 @@ def test_who_lost_the_offsets_changes_nothing(database: Database) -> None:
 
 
 def test_a_position_counts_once_the_outcomes_that_it_knew_are_folded(database: Database) -> None:
-    from linkspan.kernel.records.position import Position
-
     made = Partition(database)
     folding = Folding(database, made.streams)
     folding.fold({made.name: Said([event_said(0), event_said(1)], [], Position(events=2, outcomes=1), 4)}, {})
