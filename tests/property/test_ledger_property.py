@@ -86,7 +86,8 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     made.close()
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.timeout(600)
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(history=histories(), data=st.data())
 def test_any_order_of_batches_gives_the_rows_and_counters_of_a_naive_reading(
     database: Database, history: History, data: st.DataObject
