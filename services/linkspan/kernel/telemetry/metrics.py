@@ -102,4 +102,9 @@ LEDGER_FAILURES = Counter(
     "Times that folding began anew: database (it was away), kafka, offsets (another worker had folded them).",
     ["what"],
 )
+LEDGER_UNACCOUNTED = Gauge(
+    "linkspan_ledger_unaccounted",
+    "Events below their owner's position without an outcome, of the partitions that this worker folds; must stay 0.",
+    ["flow"],
+)
 LEDGER_REMOVED = Counter("linkspan_ledger_removed_total", "Messages removed for their age.")
