@@ -16,8 +16,7 @@ from tests.integration.egress.conftest import MakeBridge, rest_system
 from tests.integration.egress.destinations import RestDestination
 
 from linkspan.control.roles import METHODS, ROLES
-from linkspan.control.v1 import audit_pb2, commands_pb2, letters_pb2, messages_pb2, replays_pb2, status_pb2
-from linkspan.control.v1 import control_pb2
+from linkspan.control.v1 import audit_pb2, commands_pb2, control_pb2, letters_pb2, messages_pb2, replays_pb2, status_pb2
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 SERVICE = control_pb2.DESCRIPTOR.services_by_name["ControlService"]
@@ -99,7 +98,7 @@ async def test_a_forbidden_call_stands_in_the_audit_trail_once_a_minute(served: 
         for _ in range(5):
             assert await answer(caller, "Pause") is not None
         async with asyncio.timeout(20):
-            while not (found := await caller("ListCommands", commands_pb2.ListCommandsRequest())).commands:
+            while not (found := await caller("ListCommands", commands_pb2.ListCommandsRequest())).commands:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         await asyncio.sleep(1)
         found = await caller("ListCommands", commands_pb2.ListCommandsRequest())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +116,36 @@ class Lanes:
         """The head is finished, and its followers are not to be delivered now: they leave, in order."""
         _, *followers = self._lanes.pop(message.lane)
         return followers
+
+    def withdraw(self, goes: Callable[[Message], bool]) -> list[Message]:
+        """Those leave of which it is true; none of them may be taken. The next of each lane may go then."""
+        found: list[Message] = []
+        for name, lane in tuple(self._lanes.items()):
+            leaving = [message for message in lane if goes(message)]
+            if leaving:
+                found += leaving
+                self._leave(name, lane, set(map(id, leaving)))
+        return found
+
+    def _leave(self, name: bytes | int, lane: deque[Message], leaving: set[int]) -> None:
+        head = lane[0]
+        staying = deque(message for message in lane if id(message) not in leaving)
+        if id(head) in leaving:
+            self._waiting = [one for one in self._waiting if one[2] is not head]
+            heapq.heapify(self._waiting)
+            if head in self._ready[head.urgency]:
+                self._ready[head.urgency].remove(head)
+        if not staying:
+            del self._lanes[name]
+            return
+        self._lanes[name] = staying
+        if id(head) in leaving:
+            self._queue(staying[0])
+
+    def heads(self, message: Message) -> bool:
+        """It is the one of its lane that goes, or went, first."""
+        lane = self._lanes.get(message.lane)
+        return lane is not None and lane[0] is message
 
     def ready(self) -> bool:
         return any(self._ready)

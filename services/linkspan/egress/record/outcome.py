@@ -86,6 +86,8 @@ def _headers(effect: Record, facts: Event | None, epoch: int, parked: int | None
         headers.append((Headers.HOLD, b"1"))
     if effect.control >= 0:
         headers.append((Headers.CONTROL, b"%d" % effect.control))
+    if effect.flushed:
+        headers.append((Headers.FLUSHED, b"1"))
     if effect.until >= 0:
         headers.append((Headers.UNTIL, b"%d" % effect.until))
     if facts is None:
