@@ -28,7 +28,7 @@ from linkspan.egress.partition.state import PartitionState
 from linkspan.egress.record.outcome import message_of
 from linkspan.egress.record.recorder import AppendFailed, Recorder
 from linkspan.kernel.records.event import Event
-from linkspan.kernel.records.fact import DEAD, HELD
+from linkspan.kernel.records.fact import DEAD, FINISHING, HELD
 from linkspan.kernel.records.position import Position
 from linkspan.kernel.resilience.retry import RetryPolicy
 
@@ -235,6 +235,9 @@ class PartitionOwner:
         for outcome_offset, (effect, parked) in enumerate(appended, first):
             self.state.outcome_acked(effect, outcome_offset, -1 if parked is None else parked, at)
             instruments.recorded(effect)
+            if effect.message.measured is not None and effect.kind in FINISHING:
+                effect.message.measured.stage("record")
+                effect.message.measured.end("message")
         self.progress += 1
         self._follow_up()
         if self._drainer is not None and (self.state.releases.busy or self._drainer.waits):

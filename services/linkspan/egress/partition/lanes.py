@@ -19,7 +19,8 @@ from linkspan.kernel.records.urgency import CRITICAL, NORMAL
 
 @dataclass(slots=True, eq=False)
 class Message:
-    """A fetched and unfinished event. ``record``, ``prepared`` and ``doubt`` belong to others and are not looked at.
+    """A fetched and unfinished event. ``record``, ``prepared``, ``doubt`` and ``measured`` belong to others and are not
+    looked at.
 
     ``charged``: attempts spent so far; ``asked``: failures in a row that spent none. ``redelivery``: the destination
     may have seen it already. ``id``, ``digest``: 64 bits of each, None where the record names no id. ``released``: it
@@ -36,6 +37,7 @@ class Message:
     tries: int = 0
     prepared: Any = None
     doubt: Any = None
+    measured: Any = None
     id: int | None = None
     digest: int = 0
     accepted_at: int = 0
@@ -94,6 +96,12 @@ class Lanes:
         heads = [queue for queue in self._ready if queue]
         self._mixed = len(heads) != 1 or heads[0] is not self._normal
         return min(heads, key=_rank) if heads else None
+
+    def hurry(self) -> None:
+        """Heads that wait may go now."""
+        waiting, self._waiting = self._waiting, []
+        for _, _, message in sorted(waiting, key=lambda one: one[1]):
+            self._queue(message)
 
     def put_back(self, message: Message) -> None:
         """A head that was taken and did not go after all: it is the next of its class."""

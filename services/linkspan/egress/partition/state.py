@@ -181,9 +181,9 @@ class PartitionState:
         return Record(message, kind, hold=self._memory.holds.held_by(message.offset) is not None, control=control)
 
     def flush(self, until: int, control: int) -> None:
-        """The command at ``control`` gives up all unfinished events below ``until`` but what is attempted just now, or
-        waits in ``parked``. To be said at a takeover before anything is fetched, as a former owner may have sent what
-        came after; and again until ``flushed``. ``effects`` has what follows."""
+        """The command at ``control`` gives up all unfinished events below ``until``, not what is attempted now or parked.
+        To be said at a takeover before anything is fetched, as a former owner may have sent what came after; and again
+        until ``flushed``. ``effects`` has what follows."""
         self._flushes.begin(until, control)
         for message in self._lanes.withdraw(self._may_be_given_up):
             self._effects.append(self._given_up(message, self._flushes.giving_up(message)))
@@ -198,8 +198,7 @@ class PartitionState:
 
     def flushed(self, until: int, control: int, consumer_position: int) -> bool:
         """Nothing below ``until`` is unfinished; then the command is carried out."""
-        done = self._window.oldest(consumer_position) >= until
-        if done:
+        if done := self._window.oldest(consumer_position) >= until:
             self._flushes.end(control)
         return done
 
@@ -283,6 +282,10 @@ class PartitionState:
     def ready(self) -> bool:
         """Some head may go without waiting."""
         return self._lanes.ready()
+
+    def hurry(self) -> None:
+        """What waits for its retry may go now."""
+        self._lanes.hurry()
 
     def wake_at(self) -> float | None:
         """When a head that waits for its retry may go."""
