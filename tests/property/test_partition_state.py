@@ -105,6 +105,9 @@ class Partition(RuleBasedStateMachine):
         self.under_way: dict[int, Message] = {}
         self.waiting: list[Record] = []
         self.obeyed = memory.control
+        for control, (kind, until) in list(enumerate(self.commands))[self.obeyed :]:
+            if kind == "flush":
+                self.state.flush(until, control)
         self.waiting += self.state.effects()
 
     def message(self, offset: int) -> Message:
@@ -213,6 +216,9 @@ class Partition(RuleBasedStateMachine):
         if self.obeyed > self.state.control or self.obeyed >= len(self.commands):
             return
         kind, offset = self.commands[self.obeyed]
+        if kind == "flush":
+            self.sweep(offset)
+            return
         if self.state.is_recording(offset):
             return
         copy = self.parked.get(offset)
@@ -222,6 +228,20 @@ class Partition(RuleBasedStateMachine):
         else:
             self.state.carried_out(self.obeyed + 1)
         self.obeyed += 1
+
+    def sweep(self, until: int) -> None:
+        if self.state.flushed(until, self.obeyed, self.next_fetch):
+            self.obeyed += 1
+            self.state.carried_out(self.obeyed)
+        else:
+            self.state.flush(until, self.obeyed)
+            self.waiting += self.state.effects()
+
+    @precondition(lambda self: self.events)
+    @rule(spared=st.integers(0, 6))
+    def flush(self, spared: int) -> None:
+        """Up to the log's end of then, or somewhat below: a command takes its time."""
+        self.commands.append(("flush", max(0, max(self.events) + 1 - spared)))
 
     @precondition(lambda self: self.parked)
     @rule(data=st.data())
@@ -305,7 +325,7 @@ class Partition(RuleBasedStateMachine):
     @invariant()
     def each_message_is_finished_once(self) -> None:
         """Once more only after it was held, or a dead letter that was redriven or discarded; never when it was
-        through."""
+        through. A flush gives up only what was not finished."""
         through: dict[int, str] = {}
         for fact in self.valid():
             before = through.get(fact.offset)
@@ -314,14 +334,27 @@ class Partition(RuleBasedStateMachine):
                 through[fact.offset] = "redriven"
             elif fact.kind in FINISHING:
                 assert before not in NOTHING_AGAIN, (before, fact)
+                assert not fact.flushed or before is None, (before, fact)
                 assert before != "dead_lettered" or fact.kind == "discarded", (before, fact)
                 assert before != "held" or fact.kind != "held"
                 through[fact.offset] = fact.kind
 
     @invariant()
     def no_command_acts_twice(self) -> None:
-        acted = [fact.control for fact in self.valid() if fact.control >= 0]
+        acted = [fact.control for fact in self.valid() if fact.control >= 0 and not fact.flushed]
         assert len(acted) == len(set(acted))
+
+    @invariant()
+    def a_flush_gives_up_what_it_means_and_is_done_only_then(self) -> None:
+        """And what was given up is not sent any more."""
+        if not any(kind == "flush" for kind, _ in self.commands):
+            return
+        given_up = {fact.offset: fact.control for fact in self.valid() if fact.flushed}
+        assert all(offset < self.commands[control][1] for offset, control in given_up.items())
+        assert not given_up.keys() & self.under_way.keys()
+        finished = self.finished()
+        for kind, until in self.commands[: self.state.control]:
+            assert kind != "flush" or all(offset in finished for offset in self.events if offset < until)
 
     @invariant()
     def order_of_each_key_is_kept(self) -> None:

@@ -64,7 +64,7 @@ async def run(
     tail = ControlTail(clients, integration.integration, CommandCodec(catalog))
     services = _services(integration, flows, settings, clients, tracing, tail)
     database = open_database(settings.database(integration.integration))
-    checks = _checks(integration, services) | {"database": database.check}
+    checks = _checks(integration, services, tail) | {"database": database.check}
     status = EgressStatus(services, lambda: tail.applied)
     control_settings: ControlSettings = read_settings(ControlSettings)
     plane = ControlPlane(
@@ -131,8 +131,8 @@ def _services(
     ]
 
 
-def _checks(integration: Integration, services: list[FlowService]) -> dict[str, Check]:
-    checks = {"messageQueue": queue_check([service.member for service in services])}
+def _checks(integration: Integration, services: list[FlowService], tail: ControlTail) -> dict[str, Check]:
+    checks = {"messageQueue": queue_check([service.member for service in services], tail)}
     for label, (name, system) in zip(("systemA", "systemB"), integration.systems.items(), strict=False):
         adapters = [service.adapter for service in services if integration.flows[service.name].to == name]
         checks[label] = destination_check(system, adapters)

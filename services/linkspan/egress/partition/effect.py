@@ -14,7 +14,8 @@ class Record(msgspec.Struct, frozen=True):
 
     ``dead_lettered`` and ``held``: copy the message to ``parked`` first. ``hold``: it begins, extends, releases or ends
     the hold of its key. ``control``: the command that it carries out, -1 where none. ``until``: it is about all events
-    before that offset, which retention took; -1 where it is about one.
+    before that offset, which retention took; -1 where it is about one. ``flushed``: the message is given up unfinished,
+    as one of many that the command means.
     """
 
     message: Message
@@ -23,6 +24,7 @@ class Record(msgspec.Struct, frozen=True):
     hold: bool = False
     control: int = -1
     until: int = -1
+    flushed: bool = False
 
     @classmethod
     def gone(cls, first: int, until: int) -> Record:
@@ -45,4 +47,5 @@ class Record(msgspec.Struct, frozen=True):
             message.digest,
             at,
             accepted=message.accepted_at,
+            flushed=self.flushed,
         )

@@ -26,6 +26,7 @@ def fact_of(record: Any) -> Fact:
         record.timestamp,
         Headers.PLAN in found,
         _number(found.get(Headers.ACCEPTED_AT), 0),
+        Headers.FLUSHED in found,
     )
 
 
