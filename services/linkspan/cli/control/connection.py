@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 from linkspan.cli.control.profiles import Profile, Profiles, read_profiles
@@ -11,7 +12,6 @@ from linkspan.kernel.errors import UserMistake
 from linkspan.kernel.places import default_data_dir
 
 DEFAULT = "127.0.0.1:50051"
-_LOOPBACK = ("127.", "localhost:", "[::1]:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,11 @@ class Connection:
 
 
 def on_this_machine(address: str) -> bool:
-    return address.startswith(_LOOPBACK)
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def choose(control: str | None, token: str | None, profile: str | None, environ: Mapping[str, str]) -> Connection:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import cast
+from contextlib import suppress
 
 import grpc
 from google.protobuf.any_pb2 import Any
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2 as details  # type: ignore[import-untyped]
-from grpc_status import rpc_status
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
 from linkspan.cli.ended import CommandEnded, ExitCode
 
 _Code = grpc.StatusCode
+_DETAILS = "grpc-status-details-bin"
 _CODES = {
     _Code.INVALID_ARGUMENT: ExitCode.MISTAKE,
     _Code.OUT_OF_RANGE: ExitCode.MISTAKE,
@@ -58,7 +60,7 @@ def refusal(error: grpc.RpcError, address: str) -> CommandEnded:
     if code is _Code.UNAUTHENTICATED:
         return CommandEnded(f"{address}: {_TOKENS.get(reason) or said}", ExitCode.NOT_ALLOWED)
     if code is _Code.PERMISSION_DENIED:
-        return CommandEnded(_forbidden(found.info, said), ExitCode.NOT_ALLOWED)
+        return CommandEnded(f"not allowed: {said}", ExitCode.NOT_ALLOWED)
     if code in _CODES:
         return CommandEnded(said or code.name, ExitCode.MISTAKE if reason in _MISTAKEN_NAMES else _CODES[code])
     return CommandEnded(_away(code, said, found, address), ExitCode.AWAY)
@@ -87,12 +89,11 @@ class _Details:
 
 def _details(error: grpc.RpcError) -> _Details:
     found = _Details()
-    try:
-        status = rpc_status.from_call(cast("grpc.Call", error))
-    except ValueError:  # details that do not fit the status, by a proxy between
-        status = None
-    for part in status.details if status else ():
-        found.take(part)
+    for one in error.trailing_metadata() or ():
+        if one.key == _DETAILS:
+            with suppress(DecodeError):  # of a proxy between, perhaps
+                for part in Status.FromString(one.value).details:
+                    found.take(part)
     return found
 
 
@@ -100,11 +101,6 @@ def _option(field: str) -> str:
     """Empty where the whole request is meant."""
     name = _FIELDS.get(field) or "--" + field.removeprefix("filter.").replace("_", "-")
     return f"{name}: " if field else ""
-
-
-def _forbidden(info: details.ErrorInfo, said: str) -> str:
-    role, permission = info.metadata.get("role"), info.metadata.get("permission")
-    return f"not allowed: the role {role} has no permission to {permission}" if role and permission else said
 
 
 def _away(code: grpc.StatusCode, said: str, found: _Details, address: str) -> str:
