@@ -1,0 +1,142 @@
+"""How the command line behaves before any API is asked: its help, completion, mistakes and exit codes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from linkspan.cli.help_lines import LINES
+from linkspan.cli.main import COMMANDS, build
+
+OPERATORS = list(LINES["Look and decide, over the control API"])
+HEAVY = ("aiokafka", "faust", "sqlalchemy", "fastapi", "pydantic", "grpc", "google.protobuf")
+NEEDS_NO_REASON = {
+    "messages": (),
+    "dead-letters": (),
+    "tail": (),
+    "conversations": (),
+    "audit-trail": (),
+    "audit": (),
+    "status": (),
+    "message": ("some-id",),
+    "dead-letter": ("orders", "0:1"),
+}
+NEEDS_REASON = {
+    "pause": ("orders",),
+    "resume": ("--destination", "store"),
+    "reset-breaker": ("orders",),
+    "log-level": ("debug",),
+    "flush-queue": ("orders", "--yes"),
+    "redrive": ("--all", "--yes"),
+    "discard": ("--all", "--yes"),
+}
+#: Nothing listens there.
+NOWHERE = ("--control", "127.0.0.1:9")
+
+
+def linkspan(*arguments: str, said: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "linkspan", *arguments],
+        env={name: value for name, value in os.environ.items() if not name.startswith("LINKSPAN_")} | environ,
+        input=said,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(autouse=True)
+def no_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.mark.parametrize("name", [name for names in LINES.values() for name in names])
+def test_the_list_of_commands_says_of_each_what_it_says_itself(name: str) -> None:
+    group = get_command(build(name))
+    listed = next(lines[name] for lines in LINES.values() if name in lines)
+    said = (group.commands[name].help or "").split("\n\n")[0]  # type: ignore[attr-defined]
+    assert " ".join(said.split()) == listed
+
+
+def test_every_command_is_listed() -> None:
+    assert {name for names in LINES.values() for name in names} == COMMANDS.keys()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in OPERATORS)])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    script = (
+        f"import sys; sys.argv = ['linkspan', *{arguments!r}]\n"
+        "from linkspan.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        f"print('imported:', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.endswith("imported: []\n"), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("dead",), {"dead-letters", "dead-letter"}),
+        (("message", "--cont"), {"--control", "--content"}),
+        (("messages", "--status", "de"), {"delivered", "dead-lettered"}),
+        (("profiling", ""), {"enable", "disable", "show"}),
+        (("audit", "--o"), {"--output"}),
+        (("pause", "--profile", "p"), {"prod"}),
+        (("pause", *NOWHERE, ""), set()),
+    ],
+)
+def test_a_shell_completes_commands_options_and_values(words: tuple[str, ...], expected: set[str]) -> None:
+    linkspan("profile", "add", "prod", "--control", "a:1")
+    completed = linkspan(
+        _LINKSPAN_COMPLETE="complete_bash",
+        COMP_WORDS=" ".join(("linkspan", *words)),
+        COMP_CWORD=str(len(words)),
+    )
+    assert (set(completed.stdout.split()), completed.stderr) == (expected, "")
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [*NEEDS_NO_REASON.items(), *((name, (*given, "--reason", "x")) for name, given in NEEDS_REASON.items())],
+)
+def test_where_no_control_api_answers_it_is_one_line_and_exit_code_3(command: str, arguments: tuple[str, ...]) -> None:
+    done = linkspan(command, *arguments, *NOWHERE)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "", 1)
+    assert done.stderr.startswith("linkspan: no control API answers: 127.0.0.1:9: Connection refused")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("pause",), "Missing option '--reason'"),
+        (("pause", "--reason", "x"), "name a flow, or a system with --destination"),
+        (("resume", "orders", "--destination", "store", "--reason", "x"), "name a flow, or a system"),
+        (("redrive", "--reason", "x"), "say which: names as PARTITION:OFFSET, a filter such as --fingerprint, or --all"),
+        (("redrive", "3:1", "--reason", "x"), "--flow: names such as 3:1042 need their flow"),
+        (("discard", "--all", "--failure", "poison", "--reason", "x"), "--all means all of a flow"),
+        (("redrive", "--flow", "orders", "--since", "soon", "--reason", "x"), "--since soon: expected a time such as"),
+        (("messages", "--since", "1h", "--until", "2h"), "--since 1h is not before --until 2h"),
+        (("messages", "--status", "lost"), "'lost' is not one of"),
+        (("messages", "--limit", "0"), "Invalid value for '--limit'"),
+        (("message",), "say a message id or a correlation id"),
+        (("flush-queue", "--reason", "x"), "name flows, or --all of them"),
+        (("log-level", "loud", "--reason", "x"), "'loud' is not one of"),
+        (("status", "--profile", "prod"), "profile prod:"),
+        (("audit", "integration.yaml", "--control", "a:1"), "with FILE the log is read from Kafka itself"),
+        (("nothing",), "No such command 'nothing'"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it_and_exit_code_2(arguments: tuple[str, ...], said: str) -> None:
+    done = linkspan(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("linkspan: ")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
