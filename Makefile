@@ -8,7 +8,7 @@ WORKERS := 2
 CHAOS := tests/chaos
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test interleavings chaos chaos-takeover bench-smoke check format lock clean
+.PHONY: help setup demo test interleavings chaos chaos-takeover bench-smoke check format protos lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,16 +37,20 @@ chaos-takeover: $(STAMP) ## stops owners of partitions at each step and write; C
 bench-smoke: $(STAMP) ## about a minute: intake and delivery side by side with FastAPI and Faust programs
 	@$(BIN)/python -m bench.smoke
 
-check: $(STAMP) ## lint, types, layers, schemas
+check: $(STAMP) ## lint, types, layers, schemas, protos
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/linkspan schemas check
+	sh scripts/protos.sh check $(BIN)
 
 format: $(STAMP) ## formats and mends what ruff can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+protos: $(STAMP) ## generates services/linkspan/control/v1 from protos/
+	sh scripts/protos.sh services $(BIN)
 
 lock: $(STAMP) ## resolves requirements.lock anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --group bench --generate-hashes \

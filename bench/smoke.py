@@ -60,7 +60,7 @@ class Bench:
         return Process(name, [sys.executable, "-m", *command], self.directory, self._environ | environ)
 
     def linkspan(self, service: str, file: Path) -> Process:
-        return self.process(service, "linkspan", service, str(file), "--port", "0")
+        return self.process(service, "linkspan", service, str(file), "--port", "0", "--control-port", "0")
 
     def faust(self, name: str, file: Path, receiver: str) -> Process:
         options = ("--datadir", str(self.directory / f"faust-{name}"), "worker", "-l", "warn", "--without-web")

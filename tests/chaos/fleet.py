@@ -63,6 +63,9 @@ def write_integration(folder: Path, a_port: int, b_port: int, partitions: int = 
     return file
 
 
+LINKSPAN = [sys.executable, "-m", "linkspan"]
+
+
 def name_of(file: Path) -> str:
     return str(yaml.safe_load(file.read_text())["integration"])
 
@@ -110,7 +113,7 @@ class Member:
         }
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "linkspan", self.kind, str(self.file), "--port", str(self.port)],
+                [*LINKSPAN, self.kind, str(self.file), "--port", str(self.port), "--control-port", "0"],
                 env=os.environ | environment | self.environment,
                 stdout=subprocess.DEVNULL,
                 stderr=log,

@@ -11,6 +11,7 @@ import pytest
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.event_encoder import EventEncoder
 from tests.property.test_json_form_property import CATALOG, ID, TIME, fitting, schemas
 
 from linkspan.ingress.absent import Repeated, filler, read_strictly
@@ -20,7 +21,7 @@ from linkspan.ingress.validate import Origin, Validator, encode
 from linkspan.kernel.avro.reader import compiled_reader
 from linkspan.kernel.avro.varint import unread_time, unread_varint, varint
 from linkspan.kernel.avro.writer import compiled, compiled_struct
-from linkspan.kernel.codec import Decoder, EventEncoder
+from linkspan.kernel.codec import Decoder
 from linkspan.kernel.errors import Poison
 from linkspan.kernel.json_form import JsonForm, plain, struct_type
 from linkspan.kernel.schemas import expanded

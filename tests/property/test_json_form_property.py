@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.event_encoder import EventEncoder
 
-from linkspan.kernel.codec import Decoder, EventEncoder
+from linkspan.kernel.codec import Decoder
 from linkspan.kernel.errors import InvalidMessage
 from linkspan.kernel.evolution.proof import samples, unread
 from linkspan.kernel.evolution.resolve import unreadable

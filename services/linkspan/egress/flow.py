@@ -7,6 +7,9 @@ from collections.abc import Mapping
 
 import structlog
 
+from linkspan.control.fold import Verdict
+from linkspan.control.gate import Gate
+from linkspan.control.tail import ControlTail
 from linkspan.egress.account.watch import AccountWatch
 from linkspan.egress.deliver.adapter import Adapter
 from linkspan.egress.deliver.rest import RestAdapter
@@ -14,7 +17,6 @@ from linkspan.egress.deliver.rest_batch import BatchAdapter
 from linkspan.egress.deliver.websocket import WebSocketAdapter
 from linkspan.egress.instruments import Instruments
 from linkspan.egress.own.context import FlowContext
-from linkspan.egress.own.control import ControlTail
 from linkspan.egress.own.member import FlowMember
 from linkspan.egress.own.watchdog import Watchdog
 from linkspan.egress.partition.window import WindowLimits
@@ -24,7 +26,7 @@ from linkspan.egress.record.outcome import OutcomeWriter
 from linkspan.egress.refuse.notifier import RefusalContext, RefusalNotifier
 from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.codec import Decoder, OutcomeCodec
-from linkspan.kernel.commands import CommandCodec
+from linkspan.kernel.commands import RESET_BREAKER, Command
 from linkspan.kernel.json_form import JsonForm
 from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.kafka.timing import Timing
@@ -35,7 +37,7 @@ from linkspan.kernel.resilience.retry import RetryPolicy
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Deliver, Integration, System
 from linkspan.kernel.telemetry.traces import Tracing
-from linkspan.kernel.topics import FlowTopics, control_topic, egress_group
+from linkspan.kernel.topics import FlowTopics, egress_group
 from linkspan.transform.transform import Transform
 
 log = structlog.get_logger()
@@ -60,6 +62,7 @@ class FlowService:
         blobs: BlobStore,
         tracing: Tracing,
         batch: int,
+        tail: ControlTail,
         limits: Mapping[str, Limits] | None = None,
     ) -> None:
         self.name, self.destination = name, integration.flows[name].to
@@ -80,12 +83,20 @@ class FlowService:
             Breaker(retry, destination.concurrency * self.adapter.together),
             limits[flow.to],
             instruments,
+            Gate(tail, name, flow.to),
         )
-        self._control = ControlTail(clients, control_topic(integration.integration), CommandCodec(catalog))
+        self._control = tail
+        tail.listen(self._commanded)
         writer = OutcomeWriter(self._codec, flow.to, transform.hash)
         self.member = FlowMember(self._context(writer, instruments, retry, batch))
         self._refusal_adapter = self._refusals()
         self._tasks: list[asyncio.Task[None]] = []
+
+    def _commanded(self, _offset: int, command: Command, _verdict: Verdict) -> None:
+        """Of commands from before the start nothing is left to do: every breaker is closed then."""
+        meant = self.name == command.flow or self.destination == command.destination
+        if command.kind == RESET_BREAKER and meant and self._control.caught_up.is_set():
+            self.pipeline.ask_now()
 
     def _context(self, writer: OutcomeWriter, instruments: Instruments, retry: RetryPolicy, batch: int) -> FlowContext:
         group = egress_group(self._integration.integration, self.name)
@@ -136,7 +147,6 @@ class FlowService:
 
     async def start(self) -> None:
         await self.adapter.open()
-        self._tasks.append(asyncio.create_task(self._control.run()))
         self._tasks.append(asyncio.create_task(self.member.run()))
         watch = AccountWatch(self._clients, self._integration.integration, self.name, lambda: self.member.partitions)
         self._tasks.append(asyncio.create_task(watch.run()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from contextlib import suppress
 
@@ -16,7 +15,7 @@ from linkspan.kernel.errors import DeliveryError, FailureClass
 from linkspan.kernel.records.event import Event
 from linkspan.kernel.records.fact import ATTEMPT_FAILED, FINISHING, OPENED, REDRIVEN
 from linkspan.kernel.telemetry import metrics, traces
-from linkspan.kernel.telemetry.logs import trace_id
+from linkspan.kernel.telemetry.logs import debugging, trace_id
 from linkspan.kernel.telemetry.traces import Traced, Tracing
 
 log = structlog.get_logger()
@@ -35,7 +34,6 @@ class Instruments:
         self.in_flight = metrics.IN_FLIGHT.labels(flow)
         self._told_waiting = self._told_batch = 0.0
         self._recorded = 0
-        self._debug = log.is_enabled_for(logging.DEBUG)
 
     def deliver_span(self, partition: int, message: Message, prepared: Prepared) -> Traced:
         """Ended by ``attempted``; its ``traceparent`` goes to the destination."""
@@ -58,7 +56,7 @@ class Instruments:
         if error is not None:
             self._tracing.fail(traced, error)
         traced.span.end()
-        if self._debug:
+        if debugging():
             log.debug(
                 "attempt",
                 flow=self.flow,

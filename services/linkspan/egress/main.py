@@ -14,24 +14,27 @@ import structlog
 import typer
 from starlette.applications import Starlette
 
+from linkspan.control.host import Host
+from linkspan.control.plane import ControlPlane
+from linkspan.control.settings import ControlSettings
+from linkspan.control.tail import ControlTail
 from linkspan.egress.flow import FlowService
 from linkspan.egress.health import destination_check, queue_check
 from linkspan.egress.settings import EgressSettings
-from linkspan.egress.status import StatusReporter
+from linkspan.egress.status import EgressStatus
 from linkspan.kernel.blobs import BlobStore
-from linkspan.kernel.codec import RecordCodec
+from linkspan.kernel.commands import CommandCodec
 from linkspan.kernel.config import read_settings
 from linkspan.kernel.errors import UserMistake
 from linkspan.kernel.kafka.clients import KafkaClients, discarded
 from linkspan.kernel.kafka.quiet import quieten_kafka_clients
 from linkspan.kernel.kafka.timing import Timing
-from linkspan.kernel.lifecycle import add_operations, bind, calm_collector, http_server, stop_event
+from linkspan.kernel.lifecycle import Check, add_operations, bind, calm_collector, http_server, stop_event
 from linkspan.kernel.resilience.limits import limits_of
 from linkspan.kernel.spec import Integration
 from linkspan.kernel.spec_file import catalog_for, check_production, load_integration
 from linkspan.kernel.telemetry.logs import configure_logs
 from linkspan.kernel.telemetry.traces import Tracing
-from linkspan.kernel.topics import status_topic
 
 log = structlog.get_logger()
 
@@ -40,13 +43,15 @@ async def run(
     integration_file: Path,
     host: str,
     port: int,
+    control_port: int,
     settings: EgressSettings,
     flows: tuple[str, ...] = (),
-    ready: Callable[[str], None] = lambda _address: None,
+    ready: Callable[[str, str], None] = lambda _address, _control: None,
 ) -> None:
     """Until SIGTERM or SIGINT. Raises UserMistake; that Kafka or a system is away is waited for.
 
-    ``flows``: only these, by default all. ``ready`` is told the address when all of them are members of their groups.
+    ``flows``: only these, by default all. ``ready`` is told its address and the control API's when all of them
+    are members of their groups.
     """
     stop = stop_event()
     integration = load_integration(integration_file, os.environ)
@@ -54,18 +59,21 @@ async def run(
     listener = bind(host, port)
     tracing = Tracing.from_environment("egress")
     clients = _clients(settings)
-    services = _services(integration, flows, settings, clients, tracing)
+    catalog = catalog_for(integration)
+    tail = ControlTail(clients, integration.integration, CommandCodec(catalog))
+    services = _services(integration, flows, settings, clients, tracing, tail)
+    checks = _checks(integration, services)
+    status = EgressStatus(services, lambda: tail.applied)
+    control_settings: ControlSettings = read_settings(ControlSettings)
+    plane = ControlPlane(Host("egress", integration, catalog, clients, checks), control_settings, tail, status.say)
     address = f"http://{host}:{listener.getsockname()[1]}"
-    async with http_server(_operations(integration, services), listener):
+    async with http_server(_operations(checks), listener), plane.running(host, control_port) as control:
         for service in services:
             await service.start()
-        reporter = _reporter(integration, clients, services)
-        reporting = asyncio.create_task(reporter.run())
         try:
-            await _until(stop, services, lambda: ready(address))
+            await _until(stop, services, lambda: ready(address, control))
         finally:
-            reporting.cancel()
-            await asyncio.gather(*(service.stop() for service in services), reporter.close())
+            await asyncio.gather(*(service.stop() for service in services))
             await discarded()
             tracing.close()
 
@@ -97,17 +105,13 @@ def _clients(settings: EgressSettings) -> KafkaClients:
     return KafkaClients(settings.kafka, tls=tls, timing=timing)
 
 
-def _reporter(integration: Integration, clients: KafkaClients, services: list[FlowService]) -> StatusReporter:
-    codec = RecordCodec(catalog_for(integration), "Status")
-    return StatusReporter(clients, status_topic(integration.integration), codec, services)
-
-
 def _services(
     integration: Integration,
     wanted: tuple[str, ...],
     settings: EgressSettings,
     clients: KafkaClients,
     tracing: Tracing,
+    tail: ControlTail,
 ) -> list[FlowService]:
     unknown = [name for name in wanted if name not in integration.flows]
     if unknown:
@@ -115,19 +119,22 @@ def _services(
     catalog = catalog_for(integration)
     blobs, limits = BlobStore(settings.blobs), limits_of(integration)
     return [
-        FlowService(integration, name, catalog, clients, blobs, tracing, settings.batch_size, limits)
+        FlowService(integration, name, catalog, clients, blobs, tracing, settings.batch_size, tail, limits)
         for name in wanted or tuple(integration.flows)
     ]
 
 
-def _operations(integration: Integration, services: list[FlowService]) -> Starlette:
-    app = Starlette()
-    queue = queue_check([service.member for service in services])
-    checks = {"messageQueue": queue}
+def _checks(integration: Integration, services: list[FlowService]) -> dict[str, Check]:
+    checks = {"messageQueue": queue_check([service.member for service in services])}
     for label, (name, system) in zip(("systemA", "systemB"), integration.systems.items(), strict=False):
         adapters = [service.adapter for service in services if integration.flows[service.name].to == name]
         checks[label] = destination_check(system, adapters)
-    add_operations(app, ready=queue, checks=checks)
+    return checks
+
+
+def _operations(checks: dict[str, Check]) -> Starlette:
+    app = Starlette()
+    add_operations(app, ready=checks["messageQueue"], checks=checks)
     return app
 
 
@@ -140,16 +147,24 @@ def _run_until_stopped(main: Any) -> None:
         runner.run(main)
 
 
+def _told(address: str, control: str) -> None:
+    typer.echo(f"ready {address}\ncontrol {control}")
+
+
 def egress(
     file: Annotated[Path, typer.Argument(help="The integration file.")] = Path("integration.yaml"),
     host: Annotated[str | None, typer.Option(help="Address of the operations endpoints.")] = None,
     port: Annotated[int, typer.Option(help="Their port; 0 chooses one.", min=0, max=65535)] = 8083,
+    control_port: Annotated[int, typer.Option(help="Of the control API; 0 chooses.", min=0, max=65535)] = 50052,
     flow: Annotated[list[str] | None, typer.Option(help="Deliver only this flow; may be repeated.")] = None,
 ) -> None:
-    """Delivers events to their destinations and records the outcome of each."""
+    """Delivers events to their destinations and records the outcome of each.
+
+    Prints `ready http://<host>:<port>` once it is a member of all groups, then `control <host>:<port>`.
+    """
     settings: EgressSettings = read_settings(EgressSettings)
     configure_logs("egress", settings.log_level)
     quieten_kafka_clients()
     calm_collector()
-    told = lambda address: typer.echo(f"ready {address}")  # noqa: E731
-    _run_until_stopped(run(file, host or settings.linkspan_host, port, settings, tuple(flow or ()), told))
+    where = host or settings.linkspan_host
+    _run_until_stopped(run(file, where, port, control_port, settings, tuple(flow or ()), _told))

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import structlog
 
+from linkspan.control.gate import Gate
 from linkspan.egress.deliver.adapter import Adapter, Delivery
 from linkspan.egress.instruments import Instruments
 from linkspan.egress.partition.answer import Withheld
@@ -48,12 +49,18 @@ class Owned(Protocol):
 
 class Pipeline:
     """All partitions of one flow that this process owns, and their destination. ``delivered`` and ``failed`` count
-    attempts."""
+    attempts; while ``gate`` is closed none begins."""
 
     def __init__(
-        self, preparation: Preparation, adapter: Adapter, breaker: Breaker, limits: Limits, instruments: Instruments
+        self,
+        preparation: Preparation,
+        adapter: Adapter,
+        breaker: Breaker,
+        limits: Limits,
+        instruments: Instruments,
+        gate: Gate,
     ) -> None:
-        self.preparation, self.adapter, self.breaker = preparation, adapter, breaker
+        self.preparation, self.adapter, self.breaker, self.gate = preparation, adapter, breaker, gate
         self._limits, self._instruments = limits, instruments
         self._told = BreakerTold(breaker, instruments.destination, instruments.flow)
         self._owned: deque[Owned] = deque()
@@ -64,6 +71,7 @@ class Pipeline:
         self._wakes_at = 0.0  # uvloop's handle of less than a millisecond ahead does not say
         adapter.wake = self.wake
         limits.listen(self.wake)
+        gate.listen(self.wake)
 
     def add(self, owned: Owned) -> None:
         self._owned.append(owned)
@@ -80,14 +88,21 @@ class Pipeline:
             asyncio.get_running_loop().call_soon(self._pump)
 
     def waits(self) -> bool:
-        """For the destination, or for its rate."""
-        return self.breaker.budget(asyncio.get_running_loop().time(), 1) < 1 or self._limits.holds_back
+        """For somebody who paused it, for the destination, or for its rate."""
+        return (
+            self.gate.closed or self.breaker.budget(asyncio.get_running_loop().time(), 1) < 1 or self._limits.holds_back
+        )
+
+    def ask_now(self) -> None:
+        """The destination is asked again now, and not when its breaker would."""
+        self.breaker.ask_now(asyncio.get_running_loop().time())
+        self.wake()
 
     def _pump(self) -> None:
         self._scheduled = False
         now = asyncio.get_running_loop().time()
         self.breaker.connection(self.adapter.away(), now)
-        left = min(self.adapter.capacity(), _BURST)
+        left = 0 if self.gate.closed else min(self.adapter.capacity(), _BURST)
         while left > 0 and (sent := self._round(left, now)):
             left -= sent
             if left <= 0 and self.adapter.capacity() > 0:
@@ -246,7 +261,7 @@ class _Attempt:
         self.sent_at = time.time_ns() // 1000
 
     def may_go(self) -> bool:
-        return self.owned.may_attempt(asyncio.get_running_loop().time())
+        return not self.pipeline.gate.closed and self.owned.may_attempt(asyncio.get_running_loop().time())
 
     def answered(self, _delivery: Delivery, error: DeliveryError | None) -> None:
         self.pipeline.answered(self, error)

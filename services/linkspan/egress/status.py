@@ -1,77 +1,25 @@
-"""Says every second how this replica stands, in ``<integration>.status``."""
+"""How this replica's flows stand, for its status."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
-import socket
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import structlog
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
-
 from linkspan.egress.flow import FlowService
-from linkspan.kernel.codec import Datum, RecordCodec
-from linkspan.kernel.kafka.clients import KafkaClients, stop_producer
-from linkspan.kernel.message import now_micros
-
-log = structlog.get_logger()
-
-EVERY = 1.0
-_LIMIT = 3.0
+from linkspan.kernel.codec import Datum
 
 
-class StatusReporter:
-    """``run`` until cancelled, ``close`` then; a replica that ends in order takes its record back."""
+class EgressStatus:
+    """Called once a second, as rates are since the call before."""
 
-    def __init__(self, clients: KafkaClients, topic: str, codec: RecordCodec, services: Sequence[FlowService]) -> None:
-        self.replica = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-        self._clients, self._topic, self._codec = clients, topic, codec
-        self._services = [_Counted(service) for service in services]
-        self._producer: AIOKafkaProducer | None = None
+    def __init__(self, services: Sequence[FlowService], applied: Callable[[], int]) -> None:
+        self._services, self._applied = [_Counted(service) for service in services], applied
 
-    async def run(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            at = loop.time()
-            try:
-                await self._write(self._codec.encode(self.status()))
-            except (KafkaError, OSError, TimeoutError) as error:
-                log.debug("status not told", error=repr(error))
-            except Exception:
-                log.exception("status not told")
-            await asyncio.sleep(max(0.1, at + EVERY - loop.time()))
-
-    def status(self) -> Datum:
+    def say(self) -> Datum:
         owners = [owner for one in self._services for owner in one.service.member.owners() if owner.active]
-        return {
-            "replica": self.replica,
-            "at": now_micros(),
-            "control": min((owner.state.control for owner in owners), default=-1),
-            "flows": [one.status() for one in self._services],
-        }
-
-    async def _write(self, value: bytes | None) -> None:
-        if self._producer is None:
-            producer = self._clients.teller()
-            try:
-                await producer.start()
-            except BaseException:
-                await stop_producer(producer)
-                raise
-            self._producer = producer
-        async with asyncio.timeout(_LIMIT):
-            await self._producer.send_and_wait(self._topic, value, self.replica.encode(), partition=0)
-
-    async def close(self) -> None:
-        if self._producer is not None:
-            with suppress(KafkaError, OSError, TimeoutError):
-                await self._write(None)
-            await stop_producer(self._producer)
+        waiting = [offset for owner in owners if (offset := owner.waiting_command) is not None]
+        return {"control": min([self._applied(), *waiting]), "flows": [one.status() for one in self._services]}
 
 
 class _Counted:
@@ -79,7 +27,7 @@ class _Counted:
 
     def __init__(self, service: FlowService) -> None:
         self.service = service
-        self._at = asyncio.get_running_loop().time()
+        self._at = 0.0
         self._delivered = self._failed = 0
 
     def status(self) -> dict[str, Any]:
@@ -101,4 +49,6 @@ class _Counted:
             "heldKeys": sum(owner.state.held_keys for owner in owners),
             "breaker": pipeline.breaker.mode.name.lower(),
             "reason": pipeline.breaker.reason,
+            "accepted": 0.0,
+            "oldest": min((at for owner in owners if (at := owner.state.oldest_accepted()) is not None), default=None),
         }

@@ -17,6 +17,11 @@ import structlog
 import typer
 import uvloop
 
+from linkspan.control.fold import ControlState
+from linkspan.control.host import Host
+from linkspan.control.plane import ControlPlane
+from linkspan.control.settings import ControlSettings
+from linkspan.control.tail import ControlTail
 from linkspan.ingress.accept.batch import Batch
 from linkspan.ingress.accept.cursor import Cursor
 from linkspan.ingress.accept.docs import application
@@ -35,10 +40,13 @@ from linkspan.ingress.flows import FlowIntake, flow_intakes
 from linkspan.ingress.pipeline import Pipeline
 from linkspan.ingress.reach import system_checks
 from linkspan.ingress.settings import IngressSettings
+from linkspan.ingress.status import IngressStatus
 from linkspan.ingress.validate import Validator
 from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.codec import OutcomeCodec, RecordCodec
+from linkspan.kernel.commands import CommandCodec
 from linkspan.kernel.config import read_settings
+from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.lifecycle import bind, calm_collector, http_server, stop_event
 from linkspan.kernel.resilience.limits import Limits
 from linkspan.kernel.schemas import SchemaCatalog
@@ -68,8 +76,9 @@ class Ingress:
             self.spool,
             settings.linkspan_spool_grace_seconds,
         )
-        standing = Standing(RecordCodec(catalog, "Status"))
+        self._standing = standing = Standing(RecordCodec(catalog, "Status"))
         self.watch = OutcomeWatch(client, flows, OutcomeCodec(catalog), status_topic(integration.integration), standing)
+        self._flows = flows
         replica = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         pipeline = Pipeline(Validator(flows, catalog), BlobStore(settings.blobs), self.appender, self.tracing, replica)
         self.leadership = Leadership(
@@ -81,7 +90,7 @@ class Ingress:
         )
         self.has_sources = bool(integration.sources())
         self._stopping = False
-        checks = {**system_checks(integration), "messageQueue": self._kafka}
+        self.checks = checks = {**system_checks(integration), "messageQueue": self._kafka}
         routes: dict[str, Route] = {
             "/v1/messages": Messages(pipeline, self.watch, limit),
             "/v1/messages:batch": Batch(pipeline, limit),
@@ -105,6 +114,18 @@ class Ingress:
         feed = Feed(system, system.poll, limit, Limits.of(name, system))
         items = Items(name, system.poll, pipeline, by_type, self.tracing)
         return Poller(name, system.poll, feed, cursor, items, kafka)
+
+    def plane(self, integration: Integration, catalog: SchemaCatalog, settings: IngressSettings) -> ControlPlane:
+        """Raises UserMistake."""
+        clients = KafkaClients(settings.kafka, tls=settings.kafka_is_encrypted, name="linkspan-ingress")
+        tail = ControlTail(clients, integration.integration, CommandCodec(catalog))
+        tail.watch(self._paused)
+        status = IngressStatus(self._flows, self.appender, lambda: self.spool.messages if self.spool else 0)
+        control: ControlSettings = read_settings(ControlSettings)
+        return ControlPlane(Host("ingress", integration, catalog, clients, self.checks), control, tail, status.say)
+
+    def _paused(self, state: ControlState) -> None:
+        self._standing.pause(flow.name for flow in self._flows if state.paused(flow.name, flow.spec.to))
 
     async def _kafka(self) -> str | None:
         return self.appender.trouble
@@ -160,20 +181,33 @@ async def _cancelled(*tasks: asyncio.Task[None]) -> None:
 
 
 async def run(
-    integration_file: Path, host: str, port: int, settings: IngressSettings, say_ready: Callable[[str], None]
+    integration_file: Path,
+    host: str,
+    port: int,
+    control_port: int,
+    settings: IngressSettings,
+    say_ready: Callable[[str, str], None],
 ) -> None:
-    """Serves until SIGTERM or SIGINT; ``say_ready`` gets the address once messages can be taken. Raises UserMistake."""
+    """Serves until SIGTERM or SIGINT; ``say_ready`` gets the address, and the control API's, once messages can be
+    taken. Raises UserMistake."""
     integration = load_integration(integration_file, os.environ)
     check_production(settings, integration)
-    ingress = Ingress(integration, catalog_for(integration), settings)
+    catalog = catalog_for(integration)
+    ingress = Ingress(integration, catalog, settings)
+    plane = ingress.plane(integration, catalog, settings)
     stop = stop_event()
     listener = bind(host, port)
     address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
     options = {"http": ingress.http, "ws": "none", "proxy_headers": False, "timeout_keep_alive": 75}
-    async with ingress.running(), http_server(ingress.app, listener, **options):
+    topics = ingress.appender.connected
+    async with (
+        ingress.running(),
+        http_server(ingress.app, listener, **options),
+        plane.running(host, control_port, topics) as control,
+    ):
         log.info("ingress listens", address=address, integration=integration.integration)
-        connected = asyncio.create_task(ingress.appender.connected.wait())
-        connected.add_done_callback(lambda task: None if task.cancelled() else say_ready(address))
+        connected = asyncio.create_task(topics.wait())
+        connected.add_done_callback(lambda task: None if task.cancelled() else say_ready(address, control))
         await stop.wait()
         log.info("ingress stops")
         connected.cancel()
@@ -184,10 +218,11 @@ def ingress(
     file: Annotated[Path, typer.Argument(help="The integration file.")] = Path("integration.yaml"),
     host: Annotated[str | None, typer.Option(help="Where to listen; LINKSPAN_HOST, or 127.0.0.1.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 chooses a free port.")] = 8080,
+    control_port: Annotated[int, typer.Option(min=0, max=65535, help="Of the control API; 0 chooses.")] = 50051,
 ) -> None:
     """Take messages in over HTTP and from the systems' own connections, and append them to Kafka.
 
-    Prints `ready http://<host>:<port>` once messages can be taken.
+    Prints `ready http://<host>:<port>` once messages can be taken, then `control <host>:<port>`.
     """
     settings = read_settings(IngressSettings)
     configure_logs("ingress", settings.log_level)
@@ -195,4 +230,8 @@ def ingress(
         # Without Kafka it writes some lines a second; what matters of them, the appender says once.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     calm_collector()
-    uvloop.run(run(file, host or settings.linkspan_host, port, settings, lambda at: typer.echo(f"ready {at}")))
+    uvloop.run(run(file, host or settings.linkspan_host, port, control_port, settings, _told))
+
+
+def _told(address: str, control: str) -> None:
+    typer.echo(f"ready {address}\ncontrol {control}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +25,7 @@ from linkspan.kernel.codec import Encoded
 from linkspan.kernel.errors import LinkspanError
 from linkspan.kernel.message import Json, now_micros
 from linkspan.kernel.telemetry import traces
-from linkspan.kernel.telemetry.logs import trace_id
+from linkspan.kernel.telemetry.logs import debugging, trace_id
 from linkspan.kernel.telemetry.traces import Tracing
 from linkspan.kernel.topics import MAX_RECORD_BYTES, Headers, partition_of
 
@@ -60,7 +59,6 @@ class Pipeline:
         self._recent = Recent()
         self._accepted_by = (Headers.ACCEPTED_BY, replica.encode())
         self._sequence = itertools.count(1)
-        self._debug = log.is_enabled_for(logging.DEBUG)
 
     async def take(
         self, raw: bytes, origin: Origin, traceparent: str, announce: Announce | None = None
@@ -147,7 +145,7 @@ class Pipeline:
         record = Record(key, event.value, headers, message.received // 1000, settled, may_spool)
         self._appender.append(flow.name, partition, record)
         self._recent.add(acceptance)
-        if self._debug:
+        if debugging():
             log.debug(
                 "message taken",
                 messageId=message_id,

@@ -1,8 +1,8 @@
-"""Commands: what operators want done, as records of the control topic."""
+"""Commands: what somebody wants done, as records of the control topic."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 
 import uuid_utils
 
@@ -10,19 +10,46 @@ from linkspan.kernel.codec import RecordCodec
 from linkspan.kernel.message import now_micros
 from linkspan.kernel.schemas import SchemaCatalog
 
-REDRIVE, DISCARD = "redrive", "discard"
+REDRIVE, DISCARD, PAUSE, RESUME, RESET_BREAKER, FLUSH = (
+    "redrive",
+    "discard",
+    "pause",
+    "resume",
+    "reset_breaker",
+    "flush",
+)
+LOG_LEVEL, PROFILING, REFUSED = "log_level", "profiling", "refused"
+#: Of one partition: its owner carries them out, and an outcome names each.
+OF_PARTITION = frozenset({REDRIVE, DISCARD, FLUSH})
+
+
+def _new_id() -> str:
+    return str(uuid_utils.uuid7())
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """``partition`` and ``offset`` name a dead letter of ``flow`` by its event; -1 where none is meant."""
+    """``partition`` and ``offset`` name a dead letter of ``flow`` by its event, or where a flush ends; -1 where none is
+    meant. ``value``: of a log level, a sample rate, or the method of a refused call. ``at``: microseconds since 1970.
+    """
 
     kind: str
-    flow: str
-    partition: int
-    offset: int
-    by: str
-    reason: str
+    flow: str = ""
+    partition: int = -1
+    offset: int = -1
+    by: str = ""
+    reason: str = ""
+    destination: str = ""
+    value: str = ""
+    detailed: bool = False
+    role: str = ""
+    id: str = field(default_factory=_new_id)
+    at: int = field(default_factory=now_micros)
+
+    @property
+    def key(self) -> bytes:
+        """Of its record."""
+        return (self.flow or self.destination).encode()
 
 
 class CommandCodec:
@@ -30,20 +57,8 @@ class CommandCodec:
         self._codec = RecordCodec(catalog, "Command")
 
     def encode(self, command: Command) -> bytes:
-        return self._codec.encode(
-            {
-                "id": str(uuid_utils.uuid7()),
-                "kind": command.kind,
-                "flow": command.flow,
-                "partition": command.partition,
-                "offset": command.offset,
-                "by": command.by,
-                "reason": command.reason,
-                "at": now_micros(),
-            }
-        )
+        return self._codec.encode(asdict(command))
 
     def decode(self, value: bytes | None) -> Command:
         """Raises Poison."""
-        found = self._codec.decode(value)
-        return Command(found["kind"], found["flow"], found["partition"], found["offset"], found["by"], found["reason"])
+        return Command(**self._codec.decode(value))

@@ -20,10 +20,12 @@ import uuid_utils
 import yaml
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from tests.event_encoder import EventEncoder
 
+from linkspan.control.tail import ControlTail
 from linkspan.egress.flow import FlowService
 from linkspan.kernel.blobs import BlobStore
-from linkspan.kernel.codec import EventEncoder, OutcomeCodec
+from linkspan.kernel.codec import OutcomeCodec
 from linkspan.kernel.commands import Command, CommandCodec
 from linkspan.kernel.kafka.clients import KafkaClients, discarded
 from linkspan.kernel.message import now_micros
@@ -182,13 +184,17 @@ class Bridge:
         """Egress inside the test's process, ready."""
         blobs, tracing = BlobStore(str(self.path.parent / "blobs")), Tracing(None, 0.0)
         clients = KafkaClients(self.bootstrap)
-        service = FlowService(self.integration, FLOW, self.catalog, clients, blobs, tracing, 500)
+        tail = ControlTail(clients, self.integration.integration, CommandCodec(self.catalog))
+        following = asyncio.create_task(tail.run())
+        service = FlowService(self.integration, FLOW, self.catalog, clients, blobs, tracing, 500, tail)
         await service.start()
         try:
             await asyncio.wait_for(service.member.joined.wait(), 20)
             yield service
         finally:
             await service.stop()
+            following.cancel()
+            await asyncio.wait({following})
             await discarded()
 
     @asynccontextmanager
@@ -207,7 +213,7 @@ class EgressProcess:
     def __init__(self, bridge: Bridge, arguments: tuple[str, ...], environ: dict[str, str], port: int = 0) -> None:
         self.port = port
         self._bridge, self._arguments, self._environ = bridge, arguments, environ
-        self.address = ""
+        self.address = self.control = ""
         self.log: list[str] = []
         self._drain: list[asyncio.Task[None]] = []
 
@@ -223,6 +229,8 @@ class EgressProcess:
             str(self._bridge.path),
             "--port",
             str(self.port),
+            "--control-port",
+            "0",
             *self._arguments,
             env=environ | self._environ,
             stdout=asyncio.subprocess.PIPE,
@@ -241,6 +249,7 @@ class EgressProcess:
         line = (await asyncio.wait_for(self._process.stdout.readline(), 30)).decode()
         assert line.startswith("ready http://"), (line, self.log)
         self.address = line.split()[1]
+        self.control = (await self._process.stdout.readline()).decode().split()[1]
 
     async def _read_log(self) -> None:
         assert self._process.stderr

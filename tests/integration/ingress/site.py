@@ -144,14 +144,16 @@ class Replica:
     def __init__(self, site: Site, **environment: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.control = ""
         self.log = site.folder / f"ingress-{self.port}.log"
         command = [sys.executable, "-c", "from linkspan.cli.main import main; main()", "ingress"]
         self.process = subprocess.Popen(
-            [*command, str(site.file), "--port", str(self.port)],
+            [*command, str(site.file), "--port", str(self.port), "--control-port", "0"],
             env={
                 **os.environ,
                 "MESSAGE_QUEUE_URL": f"kafka://{site.bootstrap}",
                 "LINKSPAN_BLOBS": str(site.blobs),
+                "LINKSPAN_DATA": str(site.folder / "data"),
                 **environment,
             },
             stdout=subprocess.PIPE,
@@ -164,6 +166,7 @@ class Replica:
         assert self.process.stdout
         line = await asyncio.wait_for(asyncio.to_thread(self.process.stdout.readline), 40)
         assert line == f"ready {self.url}\n", self.log.read_text()
+        self.control = (await asyncio.to_thread(self.process.stdout.readline)).split()[1]
         return self
 
     async def terminated(self) -> int:

@@ -20,9 +20,11 @@ from tests.integration.ingress.site import Replica, Site, replica
 from tests.kafka_fixture import Kafka
 
 from linkspan.broker import EmbeddedKafka
+from linkspan.control.tail import ControlTail
 from linkspan.egress.flow import FlowService
 from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.codec import OutcomeCodec
+from linkspan.kernel.commands import CommandCodec
 from linkspan.kernel.kafka.clients import KafkaClients, discarded
 from linkspan.kernel.spec_file import catalog_for, load_integration
 from linkspan.kernel.telemetry.traces import Tracing
@@ -80,7 +82,10 @@ async def outcomes(site: Site, count: int) -> list[dict[str, Any]]:
     integration = load_integration(site.file, {})
     catalog = catalog_for(integration)
     clients = KafkaClients(site.bootstrap)
-    service = FlowService(integration, "orders", catalog, clients, BlobStore(str(site.blobs)), Tracing(None, 0.0), 500)
+    tail = ControlTail(clients, integration.integration, CommandCodec(catalog))
+    following = asyncio.create_task(tail.run())
+    blobs = BlobStore(str(site.blobs))
+    service = FlowService(integration, "orders", catalog, clients, blobs, Tracing(None, 0.0), 500, tail)
     codec = OutcomeCodec(catalog)
     reader = clients.reader()
     await reader.start()
@@ -96,6 +101,7 @@ async def outcomes(site: Site, count: int) -> list[dict[str, Any]]:
         return found
     finally:
         await service.stop()
+        following.cancel()
         await destination.stop()
         await discarded()
         await reader.stop()

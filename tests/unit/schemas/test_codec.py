@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from fastavro.schema import fingerprint, to_parsing_canonical_form
+from tests.event_encoder import EventEncoder
 
-from linkspan.kernel.codec import Decoder, EventEncoder, OutcomeCodec
+from linkspan.kernel.codec import Decoder, OutcomeCodec
 from linkspan.kernel.errors import Poison, UserMistake
 from linkspan.kernel.json_form import JsonForm
 from linkspan.kernel.schemas import SchemaCatalog, expanded, packaged_schemas, schema_fingerprint

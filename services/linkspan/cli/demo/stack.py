@@ -20,6 +20,7 @@ from linkspan.kernel.errors import UserMistake
 from linkspan.kernel.lifecycle import bind
 
 HOST = "127.0.0.1"
+FIRST_PORT = 8080
 START_SECONDS = 90
 STOP_SECONDS = 15
 
@@ -36,11 +37,18 @@ class Ports:
         names = ("ingress", "plan-manager", "analysis", "egress")
         return {"broker": self.kafka} | {name: self.first + index for index, name in enumerate(names)}
 
+    @property
+    def control(self) -> dict[str, int]:
+        """Of the control APIs: the usual ones where the others are, so that the command line finds them."""
+        first = 50_051 if self.first == FIRST_PORT else self.first + 10
+        return {"ingress": first, "egress": first + 1}
+
     def url(self, service: str, scheme: str = "http") -> str:
         return f"{scheme}://{HOST}:{self.by_service[service]}"
 
     def check_free(self) -> None:
-        for service, port in self.by_service.items():
+        control = {f"{service}'s control API": port for service, port in self.control.items()}
+        for service, port in (self.by_service | control).items():
             try:
                 bind(HOST, port).close()
             except UserMistake:
@@ -77,10 +85,13 @@ class Stack:
     def start(self, service: str, *arguments: str) -> None:
         log = self.log(service)
         log.parent.mkdir(parents=True, exist_ok=True)
+        ports = ["--port", str(self.ports.by_service[service])]
+        if service in self.ports.control:
+            ports += ["--control-port", str(self.ports.control[service])]
         with log.open("ab") as output:
             self._log_starts[service] = output.tell()
             self.running[service] = subprocess.Popen(  # noqa: S603 - our own command
-                [sys.executable, "-m", "linkspan", service, *arguments, "--port", str(self.ports.by_service[service])],
+                [sys.executable, "-m", "linkspan", service, *arguments, *ports],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -25,15 +25,11 @@ _AWAY = "not connected"
 
 
 class WebSocketAdapter:
-    """``open`` connects, and connects again whenever the connection ends; without one there is no capacity.
-
-    ``unmatched`` counts answers to nothing that waits: late, repeated or unknown.
-    """
+    """``open`` connects, and connects again whenever the connection ends; without one there is no capacity."""
 
     def __init__(self, system: System, deliver: Deliver) -> None:
         self.wake: Callable[[], None] = lambda: None
         self.together = 1
-        self.unmatched = 0
         self._system = system
         self._url = system.url.rstrip("/") + deliver.path
         self._limit = system.concurrency
@@ -135,8 +131,7 @@ class WebSocketAdapter:
         answer = read_answer(frame)
         sent = self._pending.take(answer.id) if answer else None
         if answer is None or sent is None:
-            self.unmatched += 1
-            return
+            return  # to nothing that waits: late, repeated or unknown
         full = len(self._pending) + 1 >= self._limit
         self._send(self._pending.follower(answer.id))
         sent.answered(sent.delivery, answer_error(answer))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from linkspan.control.tail import ControlTail
 from linkspan.egress.instruments import Instruments
-from linkspan.egress.own.control import ControlTail
 from linkspan.egress.partition.window import WindowLimits
 from linkspan.egress.pipeline import Pipeline
 from linkspan.egress.record.outcome import OutcomeWriter

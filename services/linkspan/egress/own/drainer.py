@@ -47,6 +47,11 @@ class Drainer:
         """Commands came, or outcomes were acked."""
         self._some.set()
 
+    @property
+    def waiting_command(self) -> int | None:
+        """Offset of the first command that is not carried out yet."""
+        return self._inbox.waiting[0][0] if self._inbox.waiting else None
+
     async def run(self) -> None:
         """Raises KafkaError."""
         try:
@@ -121,6 +126,7 @@ class Drainer:
             self._queued()
         elif wanted or alone:
             log.error("copies of parked messages are missing", keys=[one.key for one in wanted], offsets=alone[:10])
+            await self._copies.close()  # where they were seen may be what is wrong
             await asyncio.sleep(_AGAIN)
             self._some.set()
         return some

@@ -94,7 +94,7 @@ class PartitionOwner:
         store = StateStore(flow.clients, f"{flow.identity}.{self.partition}")
         recorder = Recorder(flow.clients, flow.topics.outcomes, self.partition, self._acked)
         inbox = Inbox(flow.name, self.partition, self._commanded)
-        flow.control.add(inbox)
+        flow.control.listen(inbox.hear)
         try:
             taken = await self._take_over(store, recorder, inbox)
             self._fetched_to = taken.start
@@ -115,7 +115,7 @@ class PartitionOwner:
         finally:
             self.stop_attempts()
             self._count(0)
-            flow.control.remove(inbox)
+            flow.control.unlisten(inbox.hear)
             flow.instruments.left(self.partition)
             self._recorder = self._store = self._parker = self._drainer = self.checkpointed = None
             recorder.discard()
@@ -181,6 +181,11 @@ class PartitionOwner:
             self._follow_up()
             self._count(self.state.unfinished)
             self._flow.pipeline.wake()
+
+    @property
+    def waiting_command(self) -> int | None:
+        """The first one that is not carried out yet."""
+        return self._drainer.waiting_command if self._drainer is not None else None
 
     async def lag(self) -> int:
         """Events that are not fetched yet. Raises KafkaError."""

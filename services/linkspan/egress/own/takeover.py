@@ -12,7 +12,8 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from linkspan.egress.own.control import ControlTail, Inbox
+from linkspan.control.tail import ControlTail
+from linkspan.egress.own.control import Inbox
 from linkspan.egress.own.membership import Membership
 from linkspan.egress.own.store import StateStore
 from linkspan.egress.partition.holds import Holds
@@ -124,6 +125,7 @@ class Takeover:
 
         end = await read_all(reader, control.partition, start, None, take)
         inbox.begin(start, before, end)
+        await control.reached(end)  # what is paused must be known before anything is delivered
 
     def _did(self, step: int, what: str) -> None:
         log.debug("takeover", topic=self._events.topic, partition=self._partition, step=step, done=what)

@@ -1,9 +1,10 @@
-"""What egress replicas say of their destinations: whether a request that waits for an outcome waits in vain."""
+"""Whether a request that waits for an outcome waits in vain: a destination is away, or somebody paused the flow."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Iterable
 
 import structlog
 
@@ -25,6 +26,12 @@ class Standing:
         self._codec = codec
         self._heard: dict[bytes, tuple[float, frozenset[str]]] = {}
         self._waiting: defaultdict[str, set[Opened]] = defaultdict(set)
+        self._paused: frozenset[str] = frozenset()
+
+    def pause(self, flows: Iterable[str]) -> None:
+        """These, and no others from now on."""
+        self._paused = frozenset(flows)
+        self._tell(self._paused)
 
     def read(self, replica: bytes | None, value: bytes | None) -> None:
         """``value``: None from a replica that ended."""
@@ -41,14 +48,17 @@ class Standing:
             return
         opened = frozenset(flow["flow"] for flow in flows if flow["breaker"] != "closed")
         self._heard[replica] = now, opened
-        for flow in opened:
+        self._tell(opened)
+
+    def _tell(self, flows: Iterable[str]) -> None:
+        for flow in flows:
             for waiting in self._waiting.get(flow, ()):
                 _set(waiting)
 
     def is_open(self, flow: str) -> bool:
-        """Some replica heard of lately does not deliver it now."""
+        """It is paused, or some replica heard of lately does not deliver it now."""
         now = asyncio.get_running_loop().time()
-        return any(flow in opened for at, opened in self._heard.values() if now - at < FRESH)
+        return flow in self._paused or any(flow in opened for at, opened in self._heard.values() if now - at < FRESH)
 
     def expect(self, flow: str) -> Opened:
         """Done when it is open, now or later; to be followed by ``forget``."""

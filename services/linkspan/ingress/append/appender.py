@@ -81,6 +81,10 @@ class Appender:
             self._check_pending(record)
             self._lanes[flow][partition].add(record)
 
+    def accepted(self, flow: str) -> int:
+        """Messages of the flow that Kafka acknowledged since the start."""
+        return sum(lane.accepted for lane in self._lanes[flow])
+
     def _check_pending(self, record: Record) -> None:
         held = self._drain.held_bytes if self._drain else 0
         if self._pending.bytes + held + len(record.value) > PENDING_BYTES:

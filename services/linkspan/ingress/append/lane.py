@@ -42,12 +42,15 @@ class Pending:
 
 
 class Lane:
+    """``accepted`` counts what was acknowledged."""
+
     def __init__(self, flow: str, topic: str, partition: int, pending: Pending) -> None:
         self._topic, self._partition, self._pending = topic, partition, pending
         self._waiting: deque[Record] = deque()
         self._under_way: list[Record] = []
         self._wake = asyncio.Event()
         self._accepted = ACCEPTED.labels(flow)
+        self.accepted = 0
         self._seconds = APPEND_SECONDS.labels(flow)
 
     def add(self, record: Record) -> None:
@@ -79,6 +82,7 @@ class Lane:
             acknowledged = await producer.send_batch(batch, self._topic, partition=self._partition)
             await acknowledged
         self._accepted.inc(len(under_way))
+        self.accepted += len(under_way)
         self._seconds.observe(time.perf_counter() - started)
         self._under_way = []
         for record in under_way:

@@ -31,8 +31,10 @@ _discarding: set[asyncio.Task[None]] = set()
 class KafkaClients:
     """``servers`` is ``host:port,…``; nothing connects before its ``start``."""
 
-    def __init__(self, servers: str, *, tls: bool = False, timing: Timing | None = None) -> None:
-        self._common: dict[str, Any] = {"bootstrap_servers": servers, "client_id": "linkspan-egress"}
+    def __init__(
+        self, servers: str, *, tls: bool = False, timing: Timing | None = None, name: str = "linkspan-egress"
+    ) -> None:
+        self._common: dict[str, Any] = {"bootstrap_servers": servers, "client_id": name}
         self.timing = timing or Timing()
         if tls:
             self._common |= {"security_protocol": "SSL", "ssl_context": create_ssl_context()}

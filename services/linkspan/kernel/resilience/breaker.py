@@ -85,6 +85,11 @@ class Breaker:
         """When there is a budget again without an answer."""
         return self._resume_at if self._under_way < PROBES else None
 
+    def ask_now(self, now: float) -> None:
+        """What opened it may be over: probes may go at once. Without a connection there is nothing to ask."""
+        if self._resume_at is not None and not self._away:
+            self._resume_at = min(self._resume_at, now)
+
     def submitted(self, doubt: Doubt | None = None) -> Ticket:
         """``doubt``: of the same message, from its last failure."""
         self._events += 1

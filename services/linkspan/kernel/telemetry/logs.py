@@ -17,9 +17,47 @@ from structlog.typing import EventDict, WrappedLogger
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
+class _Level:
+    """In force now: loggers are made once and keep looking here."""
+
+    number = logging.INFO
+
+
+def set_level(level: str) -> None:
+    """``level``: one of ``LEVELS``; every logger obeys from now on."""
+    _Level.number = LEVELS[level.lower()]
+    logging.getLogger().setLevel(max(_Level.number, logging.WARNING))
+
+
+def debugging() -> bool:
+    """Whether debug lines are wanted: to be asked before one is made for every message."""
+    return _Level.number <= logging.DEBUG
+
+
+class _Levelled(structlog.make_filtering_bound_logger(logging.DEBUG)):  # type: ignore[misc]
+    """Its level may change while the process runs."""
+
+    def debug(self, event: str, *args: Any, **kw: Any) -> Any:
+        return super().debug(event, *args, **kw) if _Level.number <= logging.DEBUG else None
+
+    def info(self, event: str, *args: Any, **kw: Any) -> Any:
+        return super().info(event, *args, **kw) if _Level.number <= logging.INFO else None
+
+    def warning(self, event: str, *args: Any, **kw: Any) -> Any:
+        return super().warning(event, *args, **kw) if _Level.number <= logging.WARNING else None
+
+    def log(self, level: int, event: str, *args: Any, **kw: Any) -> Any:
+        return super().log(level, event, *args, **kw) if _Level.number <= level else None
+
+    def is_enabled_for(self, level: int) -> bool:
+        return _Level.number <= level
+
+    def get_effective_level(self) -> int:
+        return _Level.number
+
+
 def configure_logs(service: str, level: str = "info") -> None:
     """Sets up structlog and routes the standard library's loggers (uvicorn, aiokafka, …) into it."""
-    number = LEVELS[level.lower()]
     human = sys.stderr.isatty()
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
@@ -34,11 +72,12 @@ def configure_logs(service: str, level: str = "info") -> None:
     )
     structlog.configure(
         processors=[*shared, *render],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
+        wrapper_class=_Levelled,
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    _route_standard_logging(shared, render, number)
+    _route_standard_logging(shared, render)
+    set_level(level)
 
 
 def trace_id(traceparent: str | None) -> str | None:
@@ -66,9 +105,7 @@ def _error_object(_logger: WrappedLogger, _name: str, event: EventDict) -> Event
     return event
 
 
-def _route_standard_logging(
-    shared: list[structlog.typing.Processor], render: list[structlog.typing.Processor], number: int
-) -> None:
+def _route_standard_logging(shared: list[structlog.typing.Processor], render: list[structlog.typing.Processor]) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -77,7 +114,6 @@ def _route_standard_logging(
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(max(number, logging.WARNING))
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True

@@ -67,3 +67,12 @@ LOOKUPS = Counter(
     "Lookups of a transform: hit (in memory), found, missing, failed (the system cannot be asked).",
     ["flow", "result"],
 )
+CONTROL_CALLS = Counter(
+    "linkspan_control_calls_total", "Calls of the control API, by how they ended.", ["method", "code"]
+)
+CONTROL_SECONDS = Histogram(
+    "linkspan_control_seconds", "How long a call of the control API took.", ["method"], buckets=SECONDS
+)
+CONTROL_REFUSED = Counter(
+    "linkspan_control_refused_total", "Calls of the control API that were not allowed, by why.", ["method", "reason"]
+)

@@ -1,0 +1,102 @@
+"""``GetStatus``: what the replicas say, summed for each flow, and what is in force."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from google.protobuf.duration_pb2 import Duration
+
+from linkspan.control.errors import no_such_flow
+from linkspan.control.host import Host
+from linkspan.control.shown import timestamp
+from linkspan.control.status_view import StatusView
+from linkspan.control.tail import ControlTail
+from linkspan.control.v1 import status_pb2 as pb
+from linkspan.kernel.codec import Datum
+from linkspan.kernel.lifecycle import answers
+from linkspan.kernel.message import now_micros
+
+_BREAKERS = {
+    "closed": pb.BREAKER_STATE_CLOSED,
+    "probing": pb.BREAKER_STATE_PROBING,
+    "open": pb.BREAKER_STATE_OPEN,
+}
+
+
+class Status:
+    def __init__(self, host: Host, tail: ControlTail, view: StatusView) -> None:
+        self._host, self._tail, self._view = host, tail, view
+
+    async def now(self, flow: str) -> pb.GetStatusResponse:
+        """``flow``: only that one; empty: all. Raises NotFound."""
+        flows = self._host.integration.flows
+        if flow and flow not in flows:
+            raise no_such_flow(flow, flows)
+        checks = await answers(self._host.checks)
+        replicas = await self._view.replicas()
+        at = now_micros()
+        return pb.GetStatusResponse(
+            at=timestamp(at),
+            integration=self._host.integration.integration,
+            checks=[pb.Check(name=name, healthy=wrong is None, error=wrong or "") for name, wrong in checks.items()],
+            replicas=sorted((_replica(one) for one in replicas), key=lambda one: (one.service, one.name)),
+            flows=[self._flow(name, replicas, at) for name in ([flow] if flow else flows)],
+            log_level=self._tail.state.log_level,
+        )
+
+    def _flow(self, name: str, replicas: Iterable[Datum], at: int) -> pb.FlowStatus:
+        spec = self._host.integration.flows[name]
+        said = [one for replica in replicas for one in replica["flows"] if one["flow"] == name]
+        found = pb.FlowStatus(
+            flow=name,
+            source=spec.from_,
+            destination=spec.to,
+            partitions=spec.partitions,
+            owned=len({partition for one in said for partition in one["partitions"]}),
+            accepted=sum(one["accepted"] for one in said),
+            delivered=sum(one["delivered"] for one in said),
+            failed=sum(one["failed"] for one in said),
+            lag=sum(one["lag"] for one in said),
+            window=sum(one["window"] for one in said),
+            attempts=sum(one["attempts"] for one in said),
+            held_keys=sum(one["heldKeys"] for one in said),
+            dead_letters=-1,
+        )
+        oldest = min((one["oldest"] for one in said if one["oldest"] is not None), default=None)
+        if oldest is not None:
+            found.oldest.CopyFrom(_duration(at - oldest))
+        _say_breaker(found, said)
+        paused = self._tail.state.paused(name, spec.to)
+        if paused is not None:
+            found.paused, found.paused_by, found.paused_reason = True, paused.by, paused.reason
+        return found
+
+
+def _say_breaker(found: pb.FlowStatus, said: Sequence[Datum]) -> None:
+    """The worst of all; no replica: not known."""
+    worst = max((one for one in said if one["partitions"]), key=lambda one: _BREAKERS[one["breaker"]], default=None)
+    if worst is not None:
+        found.breaker = _BREAKERS[worst["breaker"]]
+        found.breaker_reason = worst["reason"] or ""
+
+
+def _replica(said: Datum) -> pb.ReplicaStatus:
+    delivering = [one for one in said["flows"] if one["partitions"]]
+    return pb.ReplicaStatus(
+        name=said["replica"],
+        service=said["service"],
+        version=said["version"],
+        at=timestamp(said["at"]),
+        started=timestamp(said["started"]),
+        control_address=said["controlAddress"],
+        control_offset=said["control"],
+        partitions=[pb.Partitions(flow=one["flow"], partitions=one["partitions"]) for one in delivering],
+        accepted=sum(one["accepted"] for one in said["flows"]),
+        spooled=said["spooled"],
+    )
+
+
+def _duration(micros: int) -> Duration:
+    found = Duration()
+    found.FromMicroseconds(max(0, micros))
+    return found

@@ -1,0 +1,83 @@
+"""What all replicas say of themselves: the newest record of each, gone when it is silent."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from linkspan.kernel.codec import Datum, RecordCodec
+from linkspan.kernel.errors import Poison
+from linkspan.kernel.kafka.clients import KafkaClients, stop_consumer
+from linkspan.kernel.schemas import SchemaCatalog
+from linkspan.kernel.topics import status_topic
+
+log = structlog.get_logger()
+
+#: A replica that was not heard of for so long says nothing any more, seconds.
+FRESH = 5.0
+#: Every replica speaks once a second: after so long all that live were heard.
+_ALL_HEARD = 1.5
+_LIMIT = 15.0
+
+
+class StatusView:
+    """``run`` until cancelled. Records of other kinds on the topic are left alone."""
+
+    def __init__(self, clients: KafkaClients, integration: str, catalog: SchemaCatalog) -> None:
+        self._clients, self._codec = clients, RecordCodec(catalog, "Status")
+        self._topic = TopicPartition(status_topic(integration), 0)
+        self._heard: dict[bytes, tuple[float, Datum]] = {}
+        self._following_since: float | None = None
+
+    async def replicas(self) -> list[Datum]:
+        """Waits at the process's start until those that live must have spoken."""
+        now = asyncio.get_running_loop().time()
+        since = self._following_since
+        if since is None or now - since < _ALL_HEARD:
+            await asyncio.sleep(_ALL_HEARD if since is None else since + _ALL_HEARD - now)
+        return self.newest()
+
+    def newest(self) -> list[Datum]:
+        now = asyncio.get_running_loop().time()
+        self._heard = {key: said for key, said in self._heard.items() if now - said[0] < FRESH}
+        return [said for _, said in self._heard.values()]
+
+    async def run(self) -> None:
+        while True:
+            reader = self._clients.reader()
+            try:
+                async with asyncio.timeout(_LIMIT):
+                    await reader.start()
+                await self._follow(reader)
+            except (KafkaError, OSError, TimeoutError) as error:
+                log.debug("the status topic cannot be read", error=repr(error))
+            finally:
+                self._following_since = None
+                await stop_consumer(reader)
+            await asyncio.sleep(1)
+
+    async def _follow(self, reader: AIOKafkaConsumer) -> None:
+        reader.assign([self._topic])
+        async with asyncio.timeout(_LIMIT):
+            end = (await reader.end_offsets([self._topic]))[self._topic]
+        reader.seek(self._topic, end)
+        self._following_since = asyncio.get_running_loop().time()
+        while True:
+            found = await reader.getmany(self._topic, timeout_ms=1_000)
+            for record in found.get(self._topic, ()):
+                self._read(record)
+
+    def _read(self, record: Any) -> None:
+        if record.key is None:
+            return
+        if record.value is None:
+            self._heard.pop(record.key, None)
+            return
+        try:
+            self._heard[record.key] = asyncio.get_running_loop().time(), self._codec.decode(record.value)
+        except Poison:
+            log.debug("no status of a replica", key=record.key.decode("utf-8", "replace"))

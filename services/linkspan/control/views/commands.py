@@ -1,0 +1,31 @@
+"""``ListCommands``."""
+
+from __future__ import annotations
+
+import sys
+
+from linkspan.control.pages import offset_of, page_size, token_of
+from linkspan.control.shown import command as shown
+from linkspan.control.trail import Trail
+from linkspan.control.v1 import commands_pb2 as pb
+from linkspan.kernel.commands import Command
+
+
+class CommandsView:
+    def __init__(self, trail: Trail) -> None:
+        self._trail = trail
+
+    async def list_commands(self, request: pb.ListCommandsRequest) -> pb.ListCommandsResponse:
+        """Raises BadRequest, KafkaError."""
+        count = page_size(request.page_size)
+        before = offset_of(request.page_token) if request.page_token else sys.maxsize
+
+        def fits(command: Command) -> bool:
+            return request.kind in ("", command.kind) and request.by in ("", command.by)
+
+        found = await self._trail.page(before, count + 1, fits)
+        more = len(found) > count
+        return pb.ListCommandsResponse(
+            commands=[shown(one) for one in found[:count]],
+            next_page_token=token_of(found[count - 1].offset) if more else "",
+        )

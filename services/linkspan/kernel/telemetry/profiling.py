@@ -1,0 +1,89 @@
+"""Where the time of single messages goes: a sample of them is measured while somebody wants to know."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+import time
+from dataclasses import dataclass
+
+from linkspan.kernel.message import now_micros
+
+#: The slowest that are remembered.
+SLOWEST = 100
+
+
+@dataclass(slots=True)
+class Stage:
+    """Seconds."""
+
+    count: int = 0
+    total: float = 0.0
+    longest: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """``took``: seconds; ``at``: microseconds since 1970, when it ended."""
+
+    stage: str
+    message_id: str
+    took: float
+    at: int
+
+
+class Profile:
+    """Of a process. ``rate`` 0: nothing is measured, and asking costs one comparison. ``detailed``: each stage by
+    itself, else whole messages alone."""
+
+    def __init__(self) -> None:
+        self.rate, self.detailed = 0.0, False
+        self.stages: dict[str, Stage] = {}
+        self._slowest: list[tuple[float, int, Operation]] = []
+        self._serial = itertools.count()
+
+    def measure(self, rate: float, *, detailed: bool) -> None:
+        """From now on; a new sample begins with nothing. What was measured stays when it ends."""
+        if rate:
+            self.stages, self._slowest = {}, []
+        self.rate, self.detailed = rate, detailed
+
+    def begun(self) -> float:
+        """When a message began that is to be measured; 0.0 where it is not."""
+        return time.perf_counter() if self.rate and random.random() < self.rate else 0.0  # noqa: S311 - a sample
+
+    def whole(self, stage: str, began: float, message_id: str) -> None:
+        self._add(stage, began, message_id)
+
+    def part(self, stage: str, began: float, message_id: str) -> float:
+        """A stage of a message ended; now, when the next one begins. Nothing where ``began`` is 0.0."""
+        if not began:
+            return 0.0
+        if self.detailed:
+            self._add(stage, began, message_id)
+        return time.perf_counter()
+
+    def _add(self, stage: str, began: float, message_id: str) -> None:
+        if not began:
+            return
+        took = time.perf_counter() - began
+        found = self.stages.setdefault(stage, Stage())
+        found.count += 1
+        found.total += took
+        found.longest = max(found.longest, took)
+        if len(self._slowest) < SLOWEST:
+            heapq.heappush(self._slowest, self._entry(stage, took, message_id))
+        elif took > self._slowest[0][0]:
+            heapq.heapreplace(self._slowest, self._entry(stage, took, message_id))
+
+    def _entry(self, stage: str, took: float, message_id: str) -> tuple[float, int, Operation]:
+        return took, next(self._serial), Operation(stage, message_id, took, now_micros())
+
+    def slowest(self, count: int) -> list[Operation]:
+        """The slowest first."""
+        return [one for _, _, one in heapq.nlargest(count, self._slowest)]
+
+
+#: Of this process, as its metrics are.
+PROFILE = Profile()
