@@ -7,7 +7,7 @@ LINES: dict[str, dict[str, str]] = {
         "status": "Show both systems, Kafka, the database, each flow and each replica.",
         "messages": "List messages, the newest first.",
         "message": "Show one message and everything that became of it.",
-        "tail": "Show messages and their outcomes as they happen.",
+        "tail": "Show messages and their outcomes as they happen, until Ctrl-C.",
         "conversations": "List requests and their answers from the other direction.",
         "dead-letters": "Show the messages that could not be delivered, why, and how many wait behind them.",
         "dead-letter": "Show one dead letter: its content, and what would be sent today.",

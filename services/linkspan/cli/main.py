@@ -49,7 +49,7 @@ COMMANDS = {
 def main() -> None:
     """Exit codes: 0 done, 1 the answer is no, 2 a mistake in what was given, 3 not reached, 4 not allowed."""
     try:
-        code = build(_wanted(_words()))(standalone_mode=False)
+        code = build(_wanted(_words()))(standalone_mode=False, prog_name="linkspan")
     except CommandEnded as ended:
         _fail(str(ended), ended.code)
     except (UserMistake, typer.TyperException) as error:
@@ -133,7 +133,7 @@ def _wanted(words: list[str]) -> str | None:
 
 
 def _fail(text: str, code: int = ExitCode.MISTAKE) -> None:
-    lines = [line for line in text.splitlines() if line.strip()] or ["something was wrong"]
-    for line in lines:
-        sys.stderr.write(f"linkspan: {line}\n")
+    for line in text.splitlines():
+        if line.strip():
+            sys.stderr.write(f"linkspan: {line}\n")
     sys.exit(code)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from typer.main import get_command
 
 from linkspan.cli.help_lines import LINES
-from linkspan.cli.main import COMMANDS, build
+from linkspan.cli.main import COMMANDS, build, main
 
 OPERATORS = list(LINES["Look and decide, over the control API"])
-HEAVY = ("aiokafka", "faust", "sqlalchemy", "fastapi", "pydantic", "grpc", "google.protobuf")
+HEAVY = ("aiokafka", "faust", "sqlalchemy", "fastapi", "grpc", "google.protobuf")
 NEEDS_NO_REASON = {
     "messages": (),
     "dead-letters": (),
@@ -39,21 +41,31 @@ NEEDS_REASON = {
 NOWHERE = ("--control", "127.0.0.1:9")
 
 
-def linkspan(*arguments: str, said: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "linkspan", *arguments],
-        env={name: value for name, value in os.environ.items() if not name.startswith("LINKSPAN_")} | environ,
-        input=said,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+Linkspan = Callable[..., "Done"]
 
 
-@pytest.fixture(autouse=True)
-def no_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def linkspan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Linkspan:
+    """Runs a command in this process, as a person without any settings."""
+    for name in [name for name in os.environ if name.startswith("LINKSPAN_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+    def run(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["linkspan", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return Done(int(ended.value.code or 0), said.out, said.err)
+
+    return run
 
 
 @pytest.mark.parametrize("name", [name for names in LINES.values() for name in names])
@@ -68,13 +80,14 @@ def test_every_command_is_listed() -> None:
     assert {name for names in LINES.values() for name in names} == COMMANDS.keys()
 
 
-@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in OPERATORS)])
-def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+def test_help_imports_nothing_heavy() -> None:
     script = (
-        f"import sys; sys.argv = ['linkspan', *{arguments!r}]\n"
+        "import sys\n"
         "from linkspan.cli.main import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
+        f"for arguments in [['--help'], *([name, '--help'] for name in {OPERATORS!r})]:\n"
+        "    sys.argv = ['linkspan', *arguments]\n"
+        "    try: main()\n"
+        "    except SystemExit: pass\n"
         f"print('imported:', [name for name in {HEAVY!r} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
@@ -93,24 +106,27 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
         (("pause", *NOWHERE, ""), set()),
     ],
 )
-def test_a_shell_completes_commands_options_and_values(words: tuple[str, ...], expected: set[str]) -> None:
-    linkspan("profile", "add", "prod", "--control", "a:1")
-    completed = linkspan(
-        _LINKSPAN_COMPLETE="complete_bash",
-        COMP_WORDS=" ".join(("linkspan", *words)),
-        COMP_CWORD=str(len(words)),
-    )
-    assert (set(completed.stdout.split()), completed.stderr) == (expected, "")
+def test_a_shell_completes_commands_options_and_values(
+    linkspan: Linkspan, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], expected: set[str]
+) -> None:
+    assert linkspan("profile", "add", "prod", "--control", "a:1").code == 0
+    monkeypatch.setenv("_LINKSPAN_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", " ".join(("linkspan", *words)))
+    monkeypatch.setenv("COMP_CWORD", str(len(words)))
+    completed = linkspan()
+    assert (set(completed.out.split()), completed.err) == (expected, "")
 
 
 @pytest.mark.parametrize(
     ("command", "arguments"),
     [*NEEDS_NO_REASON.items(), *((name, (*given, "--reason", "x")) for name, given in NEEDS_REASON.items())],
 )
-def test_where_no_control_api_answers_it_is_one_line_and_exit_code_3(command: str, arguments: tuple[str, ...]) -> None:
+def test_where_no_control_api_answers_it_is_one_line_and_exit_code_3(
+    linkspan: Linkspan, command: str, arguments: tuple[str, ...]
+) -> None:
     done = linkspan(command, *arguments, *NOWHERE)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "", 1)
-    assert done.stderr.startswith("linkspan: no control API answers: 127.0.0.1:9: Connection refused")
+    assert (done.code, done.out, done.err.count("\n")) == (3, "", 1)
+    assert done.err.startswith("linkspan: no control API answers: 127.0.0.1:9: Connection refused")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +135,10 @@ def test_where_no_control_api_answers_it_is_one_line_and_exit_code_3(command: st
         (("pause",), "Missing option '--reason'"),
         (("pause", "--reason", "x"), "name a flow, or a system with --destination"),
         (("resume", "orders", "--destination", "store", "--reason", "x"), "name a flow, or a system"),
-        (("redrive", "--reason", "x"), "say which: names as PARTITION:OFFSET, a filter such as --fingerprint, or --all"),
+        (
+            ("redrive", "--reason", "x"),
+            "say which: names as PARTITION:OFFSET, a filter such as --fingerprint, or --all",
+        ),
         (("redrive", "3:1", "--reason", "x"), "--flow: names such as 3:1042 need their flow"),
         (("discard", "--all", "--failure", "poison", "--reason", "x"), "--all means all of a flow"),
         (("redrive", "--flow", "orders", "--since", "soon", "--reason", "x"), "--since soon: expected a time such as"),
@@ -134,9 +153,11 @@ def test_where_no_control_api_answers_it_is_one_line_and_exit_code_3(command: st
         (("nothing",), "No such command 'nothing'"),
     ],
 )
-def test_a_mistake_is_one_line_that_names_it_and_exit_code_2(arguments: tuple[str, ...], said: str) -> None:
+def test_a_mistake_is_one_line_that_names_it_and_exit_code_2(
+    linkspan: Linkspan, arguments: tuple[str, ...], said: str
+) -> None:
     done = linkspan(*arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("linkspan: ")
-    assert said in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("linkspan: ")
+    assert said in done.err
+    assert done.err.count("\n") == 1

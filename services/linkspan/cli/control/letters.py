@@ -28,9 +28,9 @@ def dead_letters(
     from linkspan.cli.control.views.letters import groups_view, letters_view
     from linkspan.control.v1.letters_pb2 import ListDeadLettersRequest
 
+    wanted = ListDeadLettersRequest(filter=which.filter(), page_token=page_token)
     session, screen = operator.session, operator.screen
     api = session.api
-    wanted = ListDeadLettersRequest(filter=which.filter(), page_token=page_token)
     found = up_to(limit, wanted, lambda one: session.ask(api.ListDeadLetters, one), "letters")
     screen.show(found, lambda: (letters_view if each else groups_view)(found, screen))
 

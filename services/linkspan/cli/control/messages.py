@@ -70,7 +70,8 @@ def messages(operator: Operator, wanted: Wanted, *, limit: Limit = 50, page_toke
     from linkspan.cli.control.paging import up_to
     from linkspan.cli.control.views.messages import messages_view
 
+    request = wanted.request(page_token)
     session, screen = operator.session, operator.screen
     api = session.api
-    found = up_to(limit, wanted.request(page_token), lambda one: session.ask(api.ListMessages, one), "messages")
+    found = up_to(limit, request, lambda one: session.ask(api.ListMessages, one), "messages")
     screen.show(found, lambda: messages_view(found, screen))

@@ -7,8 +7,8 @@ from contextlib import suppress
 import grpc
 from google.protobuf.any_pb2 import Any
 from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2 as details  # type: ignore[import-untyped]
-from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2 as details
+from google.rpc.status_pb2 import Status
 
 from linkspan.cli.ended import CommandEnded, ExitCode
 

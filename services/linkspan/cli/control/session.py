@@ -122,10 +122,8 @@ def _away(channel: grpc.Channel) -> str | None:
     except grpc.RpcError as error:
         if error.code() not in _NEVER_SENT:
             return None
-        said = str(error.details() or "")
-        return (
-            "no answer" if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED else said.rpartition("; last error: ")[2]
-        )
+        said = str(error.details() or "").rpartition("; last error: ")[2].rpartition("remote host: ")[2]
+        return said if error.code() is grpc.StatusCode.UNAVAILABLE else "no answer"
     return None
 
 

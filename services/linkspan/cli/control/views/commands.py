@@ -30,4 +30,4 @@ def trail_view(commands: Iterable[Command], screen: Screen) -> RenderableType:
         style = "" if one.effective else "yellow"
         cells = (screen.moment(one.at), one.by, one.role, f"{one.kind} {one.subject}", one.reason, one.result)
         listing.add(*cells, str(one.offset), style=style)
-    return listing
+    return listing if listing.rows else Text("no commands fit")
