@@ -103,6 +103,9 @@ class Partition(RuleBasedStateMachine):
         self.under_way: dict[int, Message] = {}
         self.waiting: list[Record] = []
         self.obeyed = memory.control
+        for control, (kind, until) in list(enumerate(self.commands))[self.obeyed :]:
+            if kind == "flush":
+                self.state.flush(until, control)
         self.waiting += self.state.effects()
 
     def message(self, offset: int) -> Message:
@@ -210,6 +213,9 @@ class Partition(RuleBasedStateMachine):
         if self.obeyed > self.state.control or self.obeyed >= len(self.commands):
             return
         kind, offset = self.commands[self.obeyed]
+        if kind == "flush":
+            self.sweep(offset)
+            return
         if self.state.is_recording(offset):
             return
         copy = self.parked.get(offset)
@@ -219,6 +225,20 @@ class Partition(RuleBasedStateMachine):
         else:
             self.state.carried_out(self.obeyed + 1)
         self.obeyed += 1
+
+    def sweep(self, until: int) -> None:
+        if self.state.flushed(until, self.obeyed, self.next_fetch):
+            self.obeyed += 1
+            self.state.carried_out(self.obeyed)
+        else:
+            self.state.flush(until, self.obeyed)
+            self.waiting += self.state.effects()
+
+    @precondition(lambda self: self.events)
+    @rule(spared=st.integers(0, 6))
+    def flush(self, spared: int) -> None:
+        """Up to the log's end of then, or somewhat below: a command takes its time."""
+        self.commands.append(("flush", max(0, max(self.events) + 1 - spared)))
 
     @precondition(lambda self: self.parked)
     @rule(data=st.data())
@@ -302,7 +322,7 @@ class Partition(RuleBasedStateMachine):
     @invariant()
     def each_message_is_finished_once(self) -> None:
         """Once more only after it was held, or a dead letter that was redriven or discarded; never when it was
-        through."""
+        through. A flush gives up only what was not finished."""
         through: dict[int, str] = {}
         for fact in self.valid():
             before = through.get(fact.offset)
@@ -311,14 +331,29 @@ class Partition(RuleBasedStateMachine):
                 through[fact.offset] = "redriven"
             elif fact.kind in FINISHING:
                 assert before not in NOTHING_AGAIN, (before, fact)
+                assert not fact.flushed or before is None, (before, fact)
                 assert before != "dead_lettered" or fact.kind == "discarded", (before, fact)
                 assert before != "held" or fact.kind != "held"
                 through[fact.offset] = fact.kind
 
     @invariant()
     def no_command_acts_twice(self) -> None:
-        acted = [fact.control for fact in self.valid() if fact.control >= 0]
+        acted = [fact.control for fact in self.valid() if fact.control >= 0 and not fact.flushed]
         assert len(acted) == len(set(acted))
+
+    @invariant()
+    def a_flush_gives_up_what_it_means_and_is_done_only_then(self) -> None:
+        for fact in self.valid():
+            assert not fact.flushed or fact.offset < self.commands[fact.control][1]
+        if hasattr(self, "state"):
+            finished = self.finished()
+            for kind, until in self.commands[: self.state.control]:
+                assert kind != "flush" or all(offset in finished for offset in self.events if offset < until)
+
+    @invariant()
+    def what_was_given_up_is_not_sent_any_more(self) -> None:
+        given_up = {fact.offset for fact in self.valid() if fact.flushed}
+        assert not given_up & set(getattr(self, "under_way", {}))
 
     @invariant()
     def order_of_each_key_is_kept(self) -> None:

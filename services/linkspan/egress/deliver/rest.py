@@ -64,6 +64,9 @@ class RestAdapter:
     def away(self) -> None:
         """Each request finds out for itself."""
 
+    def ask_now(self) -> None:
+        """Nothing waits to connect: each request does where it must."""
+
     def capacity(self) -> int:
         return self._concurrency - self._in_flight
 

@@ -15,7 +15,8 @@ class Record:
 
     ``dead_lettered`` and ``held``: copy the message to ``parked`` first. ``hold``: it begins, extends, releases or ends
     the hold of its key. ``control``: the command that it carries out, -1 where none. ``until``: it is about all events
-    before that offset, which retention took; -1 where it is about one.
+    before that offset, which retention took; -1 where it is about one. ``flushed``: the message is given up unfinished,
+    as one of many that the command means.
     """
 
     message: Message
@@ -24,6 +25,7 @@ class Record:
     hold: bool = False
     control: int = -1
     until: int = -1
+    flushed: bool = False
 
     @classmethod
     def gone(cls, first: int, until: int) -> Record:
@@ -45,4 +47,5 @@ class Record:
             message.id,
             message.digest,
             at,
+            flushed=self.flushed,
         )

@@ -56,7 +56,7 @@ class Memory:
             return
         if fact.kind == OWNER:
             return
-        self.control = max(self.control, fact.control + 1)
+        self.control = max(self.control, 0 if fact.flushed else fact.control + 1)
         if fact.parked >= 0:
             self._parked = max(self._parked, fact.parked + 1)
             if fact.offset in self._copies and self._copies[fact.offset][0] == fact.parked:

@@ -8,6 +8,7 @@ from linkspan.kernel.codec import OutcomeCodec
 from linkspan.kernel.message import now_micros
 from linkspan.kernel.records.epoch import OWNER
 from linkspan.kernel.records.event import Event, RecordHeaders, hash64
+from linkspan.kernel.telemetry.profiling import PROFILE
 from linkspan.kernel.topics import Headers
 
 _REASON = 1_000
@@ -24,6 +25,7 @@ def message_of(event: Event) -> Message:
         digest=0 if digest is None else int.from_bytes(digest[:8]),
         urgency=event.urgency,
         accepted_at=event.accepted_at,
+        measured=PROFILE.sample(message_id or "") if PROFILE.rate else None,
     )
 
 
@@ -86,6 +88,8 @@ def _headers(effect: Record, facts: Event | None, epoch: int, parked: int | None
         headers.append((Headers.HOLD, b"1"))
     if effect.control >= 0:
         headers.append((Headers.CONTROL, b"%d" % effect.control))
+    if effect.flushed:
+        headers.append((Headers.FLUSHED, b"1"))
     if effect.until >= 0:
         headers.append((Headers.UNTIL, b"%d" % effect.until))
     if facts is None:

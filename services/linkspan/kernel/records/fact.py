@@ -12,6 +12,7 @@ class Fact:
 
     ``id``, ``digest``: 64 bits of the message id and of the payload, None where the record names none; ``at``: when it
     was recorded, milliseconds since 1970. ``plan``: it is of a replay, and says nothing of the message's own status.
+    ``flushed``: the command gives up others too, so that it is not carried out with this one; the event was unfinished.
     """
 
     kind: str
@@ -25,6 +26,7 @@ class Fact:
     digest: int = 0
     at: int = 0
     plan: bool = False
+    flushed: bool = False
 
 
 #: Kinds after which a message needs nothing more, or waits in ``parked``.
