@@ -20,6 +20,7 @@ COMMANDS = {
     "broker": "linkspan.broker.command:broker",
     "ingress": "linkspan.ingress.main:ingress",
     "egress": "linkspan.egress.main:egress",
+    "ledger": "linkspan.ledger.main:ledger_app",
     "plan-manager": "linkspan.reference.plan_manager.main:plan_manager",
     "analysis": "linkspan.reference.analysis.main:analysis",
     "topics": "linkspan.cli.topics:topics",

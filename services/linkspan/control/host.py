@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.lifecycle import Check
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Integration
+from linkspan.readmodel.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,4 +21,6 @@ class Host:
     integration: Integration
     catalog: SchemaCatalog
     clients: KafkaClients
+    blobs: BlobStore
+    database: Database
     checks: Mapping[str, Check]

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import base64
-import binascii
+from typing import Any
+
+import msgspec
 
 from linkspan.control.errors import wrong
 
-_DEFAULT, _MOST = 100, 1_000
+_USUAL, _MOST = 100, 1_000
 
 
 def page_size(said: int) -> int:
     """Raises BadRequest."""
     if said < 0:
-        raise wrong("page_size", f"expected 1 to {_MOST}, or 0 for {_DEFAULT}")
-    return min(said, _MOST) or _DEFAULT
+        raise wrong("page_size", f"expected 1 to {_MOST}, or 0 for {_USUAL}")
+    return min(said, _MOST) or _USUAL
 
 
-def token_of(offset: int) -> str:
-    """For the page below ``offset``."""
-    return base64.urlsafe_b64encode(b"o%d" % offset).decode().rstrip("=")
+def token_of(*place: str | int) -> str:
+    """For the page that begins after ``place``."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
 
 
-def offset_of(token: str) -> int:
-    """Raises BadRequest."""
+def place_of(token: str, kind: Any) -> Any:
+    """What ``token_of`` was given, as the tuple type ``kind``; None for no token. Raises BadRequest."""
+    if not token:
+        return None
     try:
-        said = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-        if said.startswith(b"o"):
-            return int(said[1:])
-    except (binascii.Error, ValueError):
-        pass
-    raise wrong("page_token", "it is none that an earlier answer gave")
+        return msgspec.json.decode(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)), type=kind)
+    except (ValueError, msgspec.MsgspecError):
+        raise wrong("page_token", "it is none that an earlier answer gave") from None

@@ -27,11 +27,18 @@ from linkspan.control.status_teller import StatusTeller
 from linkspan.control.status_view import StatusView
 from linkspan.control.tail import ControlTail
 from linkspan.control.trail import Trail
+from linkspan.control.views.audit import Audits
 from linkspan.control.views.commands import CommandsView
+from linkspan.control.views.letters import Letters
+from linkspan.control.views.messages import Messages
+from linkspan.control.views.scope import Scope
+from linkspan.control.views.tail import Tail
 from linkspan.kernel.codec import Datum
 from linkspan.kernel.commands import CommandCodec
 from linkspan.kernel.telemetry.logs import set_level
 from linkspan.kernel.telemetry.profiling import PROFILE
+from linkspan.readmodel.queries import Queries
+from linkspan.transform import Transform
 
 log = structlog.get_logger()
 
@@ -49,15 +56,31 @@ class ControlPlane:
         self.teller = StatusTeller(host, tail, say)
         self.commands = Commands(host.clients, tail, codec)
         self._trail = Trail(host.clients, tail)
+        self._queries = Queries(host.database)
+        self._transforms: dict[str, Transform] = {}
         self._authenticator = Authenticator.of(settings)
         tail.watch(_obey)
 
     def _views(self) -> Views:
-        return Views()
+        host = self._host
+        scope = Scope(host.integration, host.catalog, host.clients)
+        return Views(
+            Messages(scope, self._queries),
+            Letters(scope, self._transform, self.commands),
+            Tail(scope),
+            Audits(scope),
+        )
+
+    def _transform(self, flow: str) -> Transform:
+        """For what a dead letter would become today; raises UserMistake."""
+        if flow not in self._transforms:
+            host = self._host
+            self._transforms[flow] = Transform(host.integration, flow, host.catalog, host.blobs)
+        return self._transforms[flow]
 
     def _servicer(self) -> Servicer:
         return Servicer(
-            Status(self._host, self.tail, self.view),
+            Status(self._host, self.tail, self.view, self._queries),
             Actions(self._host.integration, self.commands),
             Flush(self._host, self.commands),
             ProfileView(PROFILE),
@@ -80,7 +103,8 @@ class ControlPlane:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=10)
-            await asyncio.gather(self.commands.close(), self.teller.close())
+            closing = (one.close() for one in self._transforms.values())
+            await asyncio.gather(self.commands.close(), self.teller.close(), *closing)
 
 
 async def _after(event: asyncio.Event | None, run: Callable[[], object]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from linkspan.control.actions import Actions
 from linkspan.control.errors import NotYet, wrong
@@ -14,51 +14,23 @@ from linkspan.control.profile import ProfileView
 from linkspan.control.status import Status
 from linkspan.control.v1 import audit_pb2, commands_pb2, letters_pb2, messages_pb2, replays_pb2, status_pb2
 from linkspan.control.v1.control_pb2_grpc import ControlServiceServicer
+from linkspan.control.views.audit import Audits
 from linkspan.control.views.commands import CommandsView
+from linkspan.control.views.letters import Letters
+from linkspan.control.views.messages import Messages
+from linkspan.control.views.tail import Tail
 
 _EVERY = 1.0
 
 
-class MessagesView(Protocol):
-    async def list_messages(self, request: messages_pb2.ListMessagesRequest) -> messages_pb2.ListMessagesResponse: ...
-
-    async def get_message(self, request: messages_pb2.GetMessageRequest) -> messages_pb2.GetMessageResponse: ...
-
-    async def list_conversations(
-        self, request: messages_pb2.ListConversationsRequest
-    ) -> messages_pb2.ListConversationsResponse: ...
-
-
-class LettersView(Protocol):
-    async def list_dead_letters(
-        self, request: letters_pb2.ListDeadLettersRequest
-    ) -> letters_pb2.ListDeadLettersResponse: ...
-
-    async def get_dead_letter(self, request: letters_pb2.GetDeadLetterRequest) -> letters_pb2.GetDeadLetterResponse: ...
-
-    async def redrive(self, request: letters_pb2.RedriveRequest) -> letters_pb2.RedriveResponse: ...
-
-    async def discard(self, request: letters_pb2.DiscardRequest) -> letters_pb2.DiscardResponse: ...
-
-
-class TailView(Protocol):
-    def tail_messages(
-        self, request: messages_pb2.TailMessagesRequest
-    ) -> AsyncIterator[messages_pb2.TailMessagesResponse]: ...
-
-
-class AuditView(Protocol):
-    async def audit(self, request: audit_pb2.AuditRequest) -> audit_pb2.AuditResponse: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Views:
-    """What answers the reads; None: not there yet."""
+    """What answers the reads."""
 
-    messages: MessagesView | None = None
-    letters: LettersView | None = None
-    tail: TailView | None = None
-    audit: AuditView | None = None
+    messages: Messages
+    letters: Letters
+    tail: Tail
+    audit: Audits
 
 
 class Servicer(ControlServiceServicer):
@@ -90,54 +62,38 @@ class Servicer(ControlServiceServicer):
     async def ListMessages(
         self, request: messages_pb2.ListMessagesRequest, context: Any
     ) -> messages_pb2.ListMessagesResponse:
-        if self._views.messages is None:
-            raise NotYet("ListMessages")
         return await self._views.messages.list_messages(request)
 
     async def GetMessage(
         self, request: messages_pb2.GetMessageRequest, context: Any
     ) -> messages_pb2.GetMessageResponse:
-        if self._views.messages is None:
-            raise NotYet("GetMessage")
         return await self._views.messages.get_message(request)
 
     async def TailMessages(
         self, request: messages_pb2.TailMessagesRequest, context: Any
     ) -> AsyncIterator[messages_pb2.TailMessagesResponse]:
-        if self._views.tail is None:
-            raise NotYet("TailMessages")
         async for one in self._views.tail.tail_messages(request):
             yield one
 
     async def ListConversations(
         self, request: messages_pb2.ListConversationsRequest, context: Any
     ) -> messages_pb2.ListConversationsResponse:
-        if self._views.messages is None:
-            raise NotYet("ListConversations")
         return await self._views.messages.list_conversations(request)
 
     async def ListDeadLetters(
         self, request: letters_pb2.ListDeadLettersRequest, context: Any
     ) -> letters_pb2.ListDeadLettersResponse:
-        if self._views.letters is None:
-            raise NotYet("ListDeadLetters")
         return await self._views.letters.list_dead_letters(request)
 
     async def GetDeadLetter(
         self, request: letters_pb2.GetDeadLetterRequest, context: Any
     ) -> letters_pb2.GetDeadLetterResponse:
-        if self._views.letters is None:
-            raise NotYet("GetDeadLetter")
         return await self._views.letters.get_dead_letter(request)
 
     async def Redrive(self, request: letters_pb2.RedriveRequest, context: Any) -> letters_pb2.RedriveResponse:
-        if self._views.letters is None:
-            raise NotYet("Redrive")
         return await self._views.letters.redrive(request)
 
     async def Discard(self, request: letters_pb2.DiscardRequest, context: Any) -> letters_pb2.DiscardResponse:
-        if self._views.letters is None:
-            raise NotYet("Discard")
         return await self._views.letters.discard(request)
 
     async def Pause(self, request: commands_pb2.PauseRequest, context: Any) -> commands_pb2.PauseResponse:
@@ -172,8 +128,6 @@ class Servicer(ControlServiceServicer):
         return self._profile.get_profile(request)
 
     async def Audit(self, request: audit_pb2.AuditRequest, context: Any) -> audit_pb2.AuditResponse:
-        if self._views.audit is None:
-            raise NotYet("Audit")
         return await self._views.audit.audit(request)
 
     async def ListCommands(

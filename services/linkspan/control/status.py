@@ -12,9 +12,12 @@ from linkspan.control.shown import timestamp
 from linkspan.control.status_view import StatusView
 from linkspan.control.tail import ControlTail
 from linkspan.control.v1 import status_pb2 as pb
+from linkspan.control.views.messages import ledger_status
 from linkspan.kernel.codec import Datum
 from linkspan.kernel.lifecycle import answers
 from linkspan.kernel.message import now_micros
+from linkspan.readmodel.database import DatabaseAway
+from linkspan.readmodel.queries import Queries
 
 _BREAKERS = {
     "closed": pb.BREAKER_STATE_CLOSED,
@@ -24,8 +27,8 @@ _BREAKERS = {
 
 
 class Status:
-    def __init__(self, host: Host, tail: ControlTail, view: StatusView) -> None:
-        self._host, self._tail, self._view = host, tail, view
+    def __init__(self, host: Host, tail: ControlTail, view: StatusView, queries: Queries) -> None:
+        self._host, self._tail, self._view, self._queries = host, tail, view, queries
 
     async def now(self, flow: str) -> pb.GetStatusResponse:
         """``flow``: only that one; empty: all. Raises NotFound."""
@@ -41,8 +44,17 @@ class Status:
             checks=[pb.Check(name=name, healthy=wrong is None, error=wrong or "") for name, wrong in checks.items()],
             replicas=sorted((_replica(one) for one in replicas), key=lambda one: (one.service, one.name)),
             flows=[self._flow(name, replicas, at) for name in ([flow] if flow else flows)],
+            ledger=await self._ledger(),
             log_level=self._tail.state.log_level,
         )
+
+    async def _ledger(self) -> pb.LedgerStatus | None:
+        """None where it cannot be asked, or has not begun."""
+        try:
+            folded = await self._queries.folded()
+        except DatabaseAway:
+            return None
+        return ledger_status(folded) if folded else None
 
     def _flow(self, name: str, replicas: Iterable[Datum], at: int) -> pb.FlowStatus:
         spec = self._host.integration.flows[name]

@@ -15,6 +15,7 @@ from grpc import StatusCode
 from linkspan.control.errors import Away, BadRequest, Forbidden, NotFound, NotKnown, NotYet, Precondition, kafka_away
 from linkspan.kernel.errors import Fault, UserMistake
 from linkspan.kernel.topic_admin import KafkaAway
+from linkspan.readmodel.database import DatabaseAway
 
 Told = tuple[StatusCode, str, list[Message]]
 
@@ -36,6 +37,8 @@ def told(error: Exception) -> Told | None:
         return StatusCode.DEADLINE_EXCEEDED, "no answer in time", [_info("TIMED_OUT")]
     if isinstance(error, KafkaAway | KafkaError | OSError):
         error = kafka_away(f"Kafka does not answer: {error}")
+    if isinstance(error, DatabaseAway):
+        error = Away("LEDGER_AWAY", f"the ledger's database does not answer: {error}")
     if isinstance(error, Away):
         return StatusCode.UNAVAILABLE, str(error), [_info(error.reason), details.RetryInfo(retry_delay=_AGAIN)]
     if isinstance(error, NotFound | Precondition | NotKnown | Forbidden | NotYet):

@@ -35,6 +35,7 @@ from linkspan.kernel.spec import Integration
 from linkspan.kernel.spec_file import catalog_for, check_production, load_integration
 from linkspan.kernel.telemetry.logs import configure_logs
 from linkspan.kernel.telemetry.traces import Tracing
+from linkspan.readmodel.database import open_database
 
 log = structlog.get_logger()
 
@@ -62,10 +63,16 @@ async def run(
     catalog = catalog_for(integration)
     tail = ControlTail(clients, integration.integration, CommandCodec(catalog))
     services = _services(integration, flows, settings, clients, tracing, tail)
-    checks = _checks(integration, services)
+    database = open_database(settings.database(integration.integration))
+    checks = _checks(integration, services) | {"database": database.check}
     status = EgressStatus(services, lambda: tail.applied)
     control_settings: ControlSettings = read_settings(ControlSettings)
-    plane = ControlPlane(Host("egress", integration, catalog, clients, checks), control_settings, tail, status.say)
+    plane = ControlPlane(
+        Host("egress", integration, catalog, clients, BlobStore(settings.blobs), database, checks),
+        control_settings,
+        tail,
+        status.say,
+    )
     address = f"http://{host}:{listener.getsockname()[1]}"
     async with http_server(_operations(checks), listener), plane.running(host, control_port) as control:
         for service in services:

@@ -56,6 +56,7 @@ from linkspan.kernel.telemetry.logs import configure_logs
 from linkspan.kernel.telemetry.traces import Tracing
 from linkspan.kernel.topic_admin import ensure_topics
 from linkspan.kernel.topics import sources_topic, status_topic
+from linkspan.readmodel.database import open_database
 
 log = structlog.get_logger()
 
@@ -90,7 +91,12 @@ class Ingress:
         )
         self.has_sources = bool(integration.sources())
         self._stopping = False
-        self.checks = checks = {**system_checks(integration), "messageQueue": self._kafka}
+        self._database = open_database(settings.database(integration.integration))
+        self.checks = checks = {
+            **system_checks(integration),
+            "messageQueue": self._kafka,
+            "database": self._database.check,
+        }
         routes: dict[str, Route] = {
             "/v1/messages": Messages(pipeline, self.watch, limit),
             "/v1/messages:batch": Batch(pipeline, limit),
@@ -122,7 +128,12 @@ class Ingress:
         tail.watch(self._paused)
         status = IngressStatus(self._flows, self.appender, lambda: self.spool.messages if self.spool else 0)
         control: ControlSettings = read_settings(ControlSettings)
-        return ControlPlane(Host("ingress", integration, catalog, clients, self.checks), control, tail, status.say)
+        return ControlPlane(
+            Host("ingress", integration, catalog, clients, BlobStore(settings.blobs), self._database, self.checks),
+            control,
+            tail,
+            status.say,
+        )
 
     def _paused(self, state: ControlState) -> None:
         self._standing.pause(flow.name for flow in self._flows if state.paused(flow.name, flow.spec.to))

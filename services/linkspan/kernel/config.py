@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     linkspan_data: Path = Field(default_factory=default_data_dir)
     linkspan_blobs: str | None = None
     linkspan_host: str = "127.0.0.1"
+    linkspan_database_url: str | None = None
 
     @property
     def kafka(self) -> str:
@@ -65,6 +66,10 @@ class Settings(BaseSettings):
     def blobs(self) -> str:
         """The blob store's address; a directory below the data directory unless said otherwise."""
         return self.linkspan_blobs or str(self.linkspan_data / "blobs")
+
+    def database(self, integration: str) -> str:
+        """Address of the ledger's database; a SQLite file in the data directory unless said otherwise."""
+        return self.linkspan_database_url or f"sqlite:///{self.linkspan_data.absolute()}/ledger-{integration}.db"
 
 
 S = TypeVar("S", bound=Settings)

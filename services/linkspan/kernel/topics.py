@@ -83,6 +83,11 @@ def egress_group(integration: str, flow: str) -> str:
     return f"linkspan-{integration}-{flow}-egress"
 
 
+def ledger_group(integration: str) -> str:
+    """Its members share out the partitions of all flows; nothing is committed to it."""
+    return f"linkspan-{integration}-ledger"
+
+
 def control_topic(integration: str) -> str:
     return f"{integration}.control"
 
@@ -93,6 +98,10 @@ def status_topic(integration: str) -> str:
 
 def sources_topic(integration: str) -> str:
     return f"{integration}.sources"
+
+
+def conversations_topic(integration: str) -> str:
+    return f"{integration}.conversations"
 
 
 def all_topics(spec: Integration) -> Iterable[TopicSpec]:

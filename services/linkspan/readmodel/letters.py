@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -16,6 +20,9 @@ from linkspan.kernel.kafka.reading import read_all
 from linkspan.kernel.records.parked import Copy
 from linkspan.kernel.topic_admin import ANSWER, KafkaAway
 from linkspan.kernel.topics import FlowTopics, Headers
+
+#: What differs between letters that died of the same: ids, numbers, what is quoted.
+_OWN = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|'[^']*'|\"[^\"]*\"|\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +46,31 @@ class Letter:
         """As commands name it."""
         return f"{self.partition}:{self.offset}"
 
+    @property
+    def fingerprint(self) -> str:
+        """The same for letters of a class whose reasons differ only in ids, numbers and quoted words."""
+        return blake2b(f"{self.failure} {_OWN.sub('#', self.reason)}".encode(), digest_size=5).hexdigest()
+
 
 async def letters(clients: KafkaClients, integration: str, flow: str, partitions: int) -> list[Letter]:
     """In the order of partition and event. Raises KafkaAway, or UserMistake where the topic is missing."""
+    async with _reading(clients, integration, flow) as (reader, topic):
+        read = [await _copies(reader, TopicPartition(topic, partition)) for partition in range(partitions)]
+    return [letter for partition, copies in enumerate(read) for letter in _letters(flow, partition, copies)]
+
+
+async def letter(
+    clients: KafkaClients, integration: str, flow: str, partition: int, offset: int
+) -> tuple[Letter, Copy] | None:
+    """One with its content; None where the event ``offset`` is no dead letter. Raises as ``letters`` does."""
+    async with _reading(clients, integration, flow) as (reader, topic):
+        copies = await _copies(reader, TopicPartition(topic, partition), whole=offset)
+    found = next((one for one in _letters(flow, partition, copies) if one.offset == offset), None)
+    return None if found is None else (found, copies[offset])
+
+
+@asynccontextmanager
+async def _reading(clients: KafkaClients, integration: str, flow: str) -> AsyncIterator[tuple[AIOKafkaConsumer, str]]:
     topic = FlowTopics.of(integration, flow).parked
     reader = clients.reader()
     try:
@@ -49,23 +78,23 @@ async def letters(clients: KafkaClients, integration: str, flow: str, partitions
             await reader.start()
             if topic not in await reader.topics():
                 raise UserMistake(f"Kafka has no topic {topic}; linkspan topics makes it")
-        read = [await _copies(reader, TopicPartition(topic, partition)) for partition in range(partitions)]
+        yield reader, topic
     except (KafkaError, TimeoutError, OSError) as error:
         said = "" if isinstance(error, TimeoutError) else f" ({error})"
         raise KafkaAway(f"Kafka does not answer{said}; is it running, and is MESSAGE_QUEUE_URL right?") from error
     finally:
         await reader.stop()
-    return [letter for partition, copies in enumerate(read) for letter in _letters(flow, partition, copies)]
 
 
-async def _copies(reader: AIOKafkaConsumer, parked: TopicPartition) -> dict[int, Copy]:
+async def _copies(reader: AIOKafkaConsumer, parked: TopicPartition, whole: int = -1) -> dict[int, Copy]:
+    """Headers alone, but for the event ``whole``."""
     copies: dict[int, Copy] = {}
 
     def take(record: Any) -> None:
         copy = Copy(record)
         copies.pop(copy.offset, None)
         if not copy.gone:
-            copies[copy.offset] = copy.without_content()
+            copies[copy.offset] = copy if copy.offset == whole else copy.without_content()
 
     await read_all(reader, parked, 0, None, take)
     return copies

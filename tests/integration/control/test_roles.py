@@ -98,7 +98,7 @@ async def test_a_forbidden_call_stands_in_the_audit_trail_once_a_minute(served: 
         for _ in range(5):
             assert await answer(caller, "Pause") is not None
         async with asyncio.timeout(20):
-            while not (found := await caller("ListCommands", commands_pb2.ListCommandsRequest())).commands:  # noqa: ASYNC110
+            while not (await caller("ListCommands", commands_pb2.ListCommandsRequest())).commands:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         await asyncio.sleep(1)
         found = await caller("ListCommands", commands_pb2.ListCommandsRequest())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from linkspan.control.pages import offset_of, page_size, token_of
+from linkspan.control.pages import page_size, place_of, token_of
 from linkspan.control.shown import command as shown
 from linkspan.control.trail import Trail
 from linkspan.control.v1 import commands_pb2 as pb
@@ -18,7 +18,8 @@ class CommandsView:
     async def list_commands(self, request: pb.ListCommandsRequest) -> pb.ListCommandsResponse:
         """Raises BadRequest, KafkaError."""
         count = page_size(request.page_size)
-        before = offset_of(request.page_token) if request.page_token else sys.maxsize
+        place = place_of(request.page_token, tuple[int])
+        before = sys.maxsize if place is None else place[0]
 
         def fits(command: Command) -> bool:
             return request.kind in ("", command.kind) and request.by in ("", command.by)

@@ -55,16 +55,16 @@ class KafkaClients:
         }
         return AIOKafkaConsumer(**self._common, **(settings | options))
 
-    def reader(self) -> AIOKafkaConsumer:
+    def reader(self, **options: Any) -> AIOKafkaConsumer:
         """Without a group: it reads what it is assigned from where it is told, nothing of an unfinished transaction."""
-        return AIOKafkaConsumer(
-            **self._common,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            max_partition_fetch_bytes=_FETCH_BYTES,
-            fetch_max_wait_ms=100,
-        )
+        settings: dict[str, Any] = {
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "isolation_level": "read_committed",
+            "max_partition_fetch_bytes": _FETCH_BYTES,
+            "fetch_max_wait_ms": 100,
+        }
+        return AIOKafkaConsumer(**self._common, **(settings | options))
 
     def producer(self, **options: Any) -> AIOKafkaProducer:
         return AIOKafkaProducer(**self._common, acks="all", enable_idempotence=True, **options)

@@ -76,3 +76,15 @@ CONTROL_SECONDS = Histogram(
 CONTROL_REFUSED = Counter(
     "linkspan_control_refused_total", "Calls of the control API that were not allowed, by why.", ["method", "reason"]
 )
+LEDGER_LAG = Gauge("linkspan_ledger_lag", "Events and outcomes that this worker has still to fold.", ["flow"])
+LEDGER_FOLDED = Counter("linkspan_ledger_records_total", "Records folded into the ledger.", ["flow"])
+LEDGER_BATCHES = Counter("linkspan_ledger_batches_total", "SQL transactions of folded records.")
+LEDGER_BATCH_SECONDS = Histogram(
+    "linkspan_ledger_batch_seconds", "Of one batch: reading rows, folding, the transaction.", buckets=SECONDS
+)
+LEDGER_FAILURES = Counter(
+    "linkspan_ledger_failures_total",
+    "Times that folding began anew: database (it was away), kafka, offsets (another worker had folded them).",
+    ["what"],
+)
+LEDGER_REMOVED = Counter("linkspan_ledger_removed_total", "Messages removed for their age.")

@@ -1,0 +1,127 @@
+"""``linkspan ledger``: folds events and outcomes of all flows into SQL."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+import uvloop
+from starlette.applications import Starlette
+from typer.core import TyperGroup
+
+from linkspan.kernel.config import read_settings
+from linkspan.kernel.kafka.clients import KafkaClients
+from linkspan.kernel.kafka.quiet import quieten_kafka_clients
+from linkspan.kernel.kafka.timing import Timing
+from linkspan.kernel.lifecycle import add_operations, bind, calm_collector, http_server, stop_event
+from linkspan.kernel.spec import Integration
+from linkspan.kernel.spec_file import catalog_for, check_production, load_integration
+from linkspan.kernel.telemetry.logs import configure_logs
+from linkspan.ledger.assignment import Assignment
+from linkspan.ledger.follow import Follower
+from linkspan.ledger.gather import Topics
+from linkspan.ledger.settings import LedgerSettings
+from linkspan.ledger.worker import Worker
+from linkspan.readmodel.database import Database, open_database
+
+log = structlog.get_logger()
+
+File = Annotated[Path, typer.Argument(help="The integration file.")]
+
+
+class _RunUnlessNamed(TyperGroup):
+    """``linkspan ledger FILE`` is ``linkspan ledger run FILE``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] not in ("-h", "--help")):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+ledger_app = typer.Typer(cls=_RunUnlessNamed, help="Fold events and outcomes into SQL; without a command: run.")
+
+
+async def run(
+    integration_file: Path, host: str, port: int, settings: LedgerSettings, ready: Callable[[str], None]
+) -> None:
+    """Until SIGTERM or SIGINT. Raises UserMistake; that Kafka or the database is away is waited for."""
+    stop = stop_event()
+    integration = load_integration(integration_file, os.environ)
+    check_production(settings, integration)
+    database = open_database(settings.database(integration.integration))
+    listener = bind(host, port)
+    address = f"http://{host}:{listener.getsockname()[1]}"
+    clients = kafka_clients(settings)
+    assignment = Assignment(clients, integration.integration, Topics(integration))
+    worker = _worker(clients, integration, database, assignment, settings)
+    async with http_server(_operations(worker, assignment, database), listener):
+        joining, working = asyncio.create_task(assignment.run()), asyncio.create_task(worker.run())
+        saying = asyncio.create_task(_say(worker, lambda: ready(address)))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            done, _ = await asyncio.wait({stopping, joining, working}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in (stopping, saying, working, joining):
+                task.cancel()
+            await asyncio.gather(stopping, saying, working, joining, return_exceptions=True)
+            database.close()
+
+
+async def _say(worker: Worker, ready: Callable[[], None]) -> None:
+    await worker.begun.wait()
+    ready()
+
+
+def _worker(
+    clients: KafkaClients,
+    integration: Integration,
+    database: Database,
+    assignment: Assignment,
+    settings: LedgerSettings,
+) -> Worker:
+    catalog = catalog_for(integration)
+
+    def make() -> Follower:
+        return Follower(clients, integration, catalog, database)
+
+    return Worker(database, integration.integration, assignment, make, settings.linkspan_ledger_days)
+
+
+def kafka_clients(settings: LedgerSettings) -> KafkaClients:
+    tls = settings.message_queue_url.startswith("kafka+ssl://")
+    return KafkaClients(settings.kafka, tls=tls, timing=Timing(settings.linkspan_session_seconds))
+
+
+def _operations(worker: Worker, assignment: Assignment, database: Database) -> Starlette:
+    async def queue() -> str | None:
+        return assignment.trouble
+
+    app = Starlette()
+    add_operations(
+        app, ready=worker.ready, checks={"messageQueue": queue, "database": database.check, "ledger": worker.ready}
+    )
+    return app
+
+
+@ledger_app.command("run")
+def run_ledger(
+    file: File = Path("integration.yaml"),
+    host: Annotated[str | None, typer.Option(help="Address of the operations endpoints.")] = None,
+    port: Annotated[int, typer.Option(help="Their port; 0 chooses one.", min=0, max=65535)] = 8084,
+) -> None:
+    """Fold what comes, until stopped. Several may run: they share the partitions.
+
+    Prints `ready http://<host>:<port>` once it folds.
+    """
+    settings: LedgerSettings = read_settings(LedgerSettings)
+    configure_logs("ledger", settings.log_level)
+    quieten_kafka_clients()
+    calm_collector()
+    uvloop.run(run(file, host or settings.linkspan_host, port, settings, lambda at: typer.echo(f"ready {at}")))
