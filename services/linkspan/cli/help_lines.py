@@ -31,6 +31,8 @@ LINES: dict[str, dict[str, str]] = {
     "Processes": {
         "ingress": "Take messages in over HTTP and from the systems' own connections, and append them to Kafka.",
         "egress": "Delivers events to their destinations and records the outcome of each.",
+        "ledger": "Fold events and outcomes into SQL; without a command: run.",
+        "insight": "Counts what flows, and puts requests and their answers together.",
         "broker": "Run a real Apache Kafka on this machine, without Docker: one node, for development and tests.",
         "plan-manager": "The plan manager: System A of the reference integration (REST, OAuth2).",
         "analysis": "The plan analysis: System B of the reference integration (WebSocket, API key).",

@@ -77,7 +77,8 @@ def build(name: str | None = None) -> typer.Typer:
         return app
     listed = {known: (line, panel) for panel, lines in LINES.items() for known, line in lines.items()}
     for known, (line, panel) in listed.items():
-        app.command(known, help=line, rich_help_panel=panel)(_nothing)
+        if known in COMMANDS:
+            app.command(known, help=line, rich_help_panel=panel)(_nothing)
     for other in COMMANDS.keys() - listed.keys():
         _add(app, other, _load(other))
     return app
