@@ -246,7 +246,7 @@ class EgressProcess:
 
     async def ready(self) -> None:
         assert self._process.stdout
-        line = (await asyncio.wait_for(self._process.stdout.readline(), 30)).decode()
+        line = (await asyncio.wait_for(self._process.stdout.readline(), 90)).decode()
         assert line.startswith("ready http://"), (line, self.log)
         self.address = line.split()[1]
         self.control = (await self._process.stdout.readline()).decode().split()[1]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from linkspan.cli.control.command import Operator, operated
-from linkspan.cli.control.options import Reason, WhichLetters, Yes
+from linkspan.cli.control.options import ReasonUnlessDry, WhichLetters, Yes, check_reason
 from linkspan.cli.ended import CommandEnded, ExitCode
 from linkspan.kernel.errors import UserMistake
 
@@ -34,7 +34,7 @@ def redrive(
     *,
     which: WhichLetters,
     everything: Everything = False,
-    reason: Reason,
+    reason: ReasonUnlessDry = "",
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
@@ -42,6 +42,7 @@ def redrive(
 
     Owners of the partitions do so within a second; linkspan message shows what came of each. Exit code 1: none fits.
     """
+    check_reason(reason, dry_run=dry_run)
     chosen = _chosen(names or [], which, everything=everything)
     _decide(operator, "redrive", _redrive(operator.session, reason), chosen, dry_run=dry_run, yes=yes)
 
@@ -53,7 +54,7 @@ def discard(
     *,
     which: WhichLetters,
     everything: Everything = False,
-    reason: Reason,
+    reason: ReasonUnlessDry = "",
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
@@ -61,6 +62,7 @@ def discard(
 
     Exit code 1: none fits.
     """
+    check_reason(reason, dry_run=dry_run)
     chosen = _chosen(names or [], which, everything=everything)
     _decide(operator, "discard", _discard(operator.session, reason), chosen, dry_run=dry_run, yes=yes)
 

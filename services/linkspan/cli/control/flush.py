@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from linkspan.cli.control.command import Operator, operated
-from linkspan.cli.control.options import Reason, flow_names
+from linkspan.cli.control.options import ReasonUnlessDry, check_reason, flow_names
 from linkspan.kernel.errors import UserMistake
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def flush_queue(
     ] = None,
     *,
     everything: Annotated[bool, typer.Option("--all", help="All flows.")] = False,
-    reason: Reason,
+    reason: ReasonUnlessDry = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", "--confirm", help="Do not ask.")] = False,
 ) -> None:
@@ -39,6 +39,7 @@ def flush_queue(
     """
     if bool(flows) == everything:
         raise UserMistake("name flows, or --all of them; linkspan status shows them")
+    check_reason(reason, dry_run=dry_run)
     with operator.screen.busy("counting"):
         names = _all(operator) if everything else list(dict.fromkeys(flows or []))
         counted = {name: _flush(operator, name, reason, dry_run=True) for name in names}
@@ -65,7 +66,7 @@ def _flush(
     from linkspan.control.v1.commands_pb2 import FlushQueueRequest
 
     session = operator.session
-    request = FlushQueueRequest(flow=flow, reason=reason, dry_run=dry_run, expected=expected)
+    request = FlushQueueRequest(flow=flow, reason=reason or "only counted", dry_run=dry_run, expected=expected)
     return session.change(session.api.FlushQueue, request, SECONDS)
 
 

@@ -36,8 +36,7 @@ def message(
 ) -> None:
     """Show one message and everything that became of it.
 
-    Where no message has the id, it is taken as a correlation id, and all messages of that story are shown in order.
-    Exit code 1: there is none.
+    With a correlation id, all messages of that story are shown in order. Exit code 1: there is none.
     """
     from linkspan.cli.control.screen import as_json
     from linkspan.cli.control.views.message import story_view
@@ -69,10 +68,13 @@ def _named(operator: Operator, name: str, content: bool) -> list[GetMessageRespo
 
     session = operator.session
     try:
-        return [session.ask(session.api.GetMessage, GetMessageRequest(message_id=name, content=content))]
+        found = session.ask(session.api.GetMessage, GetMessageRequest(message_id=name, content=content))
     except CommandEnded as ended:
         if ended.code is not ExitCode.NO:
             raise
+    else:
+        if found.message.correlation_id != name:  # a story has the id of its first message, where nobody gave one
+            return [found]
     return _story(operator, name, content)
 
 

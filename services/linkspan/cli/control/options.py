@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from linkspan.cli.when import span
+from linkspan.kernel.errors import UserMistake
 
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -23,7 +24,6 @@ def flow_names(ctx: typer.Context, incomplete: str) -> list[str]:
     from linkspan.cli.control.session import Session
     from linkspan.cli.ended import CommandEnded
     from linkspan.control.v1.status_pb2 import GetStatusRequest
-    from linkspan.kernel.errors import UserMistake
 
     given = ctx.params
     try:
@@ -41,6 +41,12 @@ FlowArgument = Annotated[
     str, typer.Argument(metavar="FLOW", help="Name of a flow.", show_default=False, autocompletion=flow_names)
 ]
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept with the command.", show_default=False)]
+ReasonUnlessDry = Annotated[
+    str,
+    typer.Option(
+        metavar="TEXT", help="Why; it is kept with the command. Only --dry-run does without.", show_default=False
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Since = Annotated[
     str | None, typer.Option(metavar="TIME", help="From then on: ISO 8601, or how long ago (2h, 30m, 1d).")
@@ -60,6 +66,12 @@ class Failure(StrEnum):
     POISON = "poison"
     TRANSIENT = "transient"
     CONFLICT = "conflict"
+
+
+def check_reason(reason: str, *, dry_run: bool) -> None:
+    """Raises UserMistake."""
+    if not (dry_run or reason.strip()):
+        raise UserMistake("--reason: say why, it is kept with the command")
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class Ports:
 
     @property
     def by_service(self) -> dict[str, int]:
-        names = ("ingress", "plan-manager", "analysis", "egress")
+        names = ("ingress", "plan-manager", "analysis", "egress", "ledger")
         return {"broker": self.kafka} | {name: self.first + index for index, name in enumerate(names)}
 
     @property

@@ -40,7 +40,7 @@ def letters_view(found: pb.ListDeadLettersResponse, screen: Screen) -> Renderabl
         Column("key", spare=2),
         Column("waiting", right=True, spare=1),
         Column("since", spare=3),
-        Column("tries", right=True, spare=5),
+        Column("charged", right=True, spare=5),
         Column("message id", spare=4),
         Column("class"),
         Column("reason", folds=True),
@@ -61,7 +61,7 @@ def letter_view(found: pb.GetDeadLetterResponse, screen: Screen) -> RenderableTy
     about = facts(
         ("why", Text(plain(f"{one.failure}: {one.reason}"), "red")),
         ("since", screen.moment(one.at)),
-        ("attempts", str(one.attempts)),
+        ("charged", f"{one.attempts} attempts" if one.attempts else ""),
         ("key", one.key if one.HasField("key") else ""),
         ("waiting", f"{one.waiting:,} messages of its key" if one.waiting else ""),
         ("message", one.message_id),

@@ -42,7 +42,7 @@ def messages_view(found: pb.ListMessagesResponse, screen: Screen) -> RenderableT
         Column("type", spare=5),
         Column("status"),
         Column("took", right=True, spare=2),
-        Column("tries", right=True, spare=6),
+        Column("charged", right=True, spare=6),
         Column("key", spare=1),
         Column("message id", spare=4),
         Column("correlation id", spare=9),

@@ -20,6 +20,8 @@ _BREAKERS = {
     pb.BREAKER_STATE_PROBING: Text("probing", "yellow"),
     pb.BREAKER_STATE_OPEN: Text("open", "bold red"),
 }
+#: In this order.
+_CHECKS = "systemA systemB messageQueue database"
 _RATES = ("in/s", "out/s", "failed/s")
 
 
@@ -85,7 +87,7 @@ def _head(found: pb.GetStatusResponse, screen: Screen) -> Text:
     text = Text(plain(found.integration), "bold").append(f"  {screen.moment(found.at)}", "not bold")
     if found.log_level:
         text.append(f"  log level {found.log_level}", "not bold")
-    for check in found.checks:
+    for check in sorted(found.checks, key=lambda one: _CHECKS.find(one.name)):
         text.append("\n")
         text.append(f"  {check.name:<14}", "not bold")
         text.append("ok" if check.healthy else f"AWAY  {plain(check.error)}", "green" if check.healthy else "bold red")
