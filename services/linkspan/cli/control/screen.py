@@ -79,7 +79,9 @@ class Screen:
             return
         if not sys.stdin.isatty():
             raise UserMistake("nobody can be asked here, nothing was done: --yes goes on without asking")
-        typer.confirm("go on?", abort=True, err=True)
+        self.aside.print("go on? [y/N]", end=" ")
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise typer.Abort
 
 
 def as_json(answer: Message) -> dict[str, Any]:
