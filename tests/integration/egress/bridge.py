@@ -128,6 +128,9 @@ class Bridge:
             await asyncio.gather(*waiting)
         return ids
 
+    def producer(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", linger_ms=5)
+
     async def append_raw(self, value: bytes, key: str, **headers: bytes) -> None:
         async with AIOKafkaProducer(bootstrap_servers=self.bootstrap) as producer:
             partition = partition_of(key.encode(), self.partitions)

@@ -181,7 +181,7 @@ class PartitionState:
         return Record(message, kind, hold=self._memory.holds.held_by(message.offset) is not None, control=control)
 
     def flush(self, until: int, control: int) -> None:
-        """The command at ``control`` gives up all unfinished events below ``until``, not what is attempted now or parked.
+        """The command at ``control`` gives up all unfinished events below ``until``, but what is attempted or parked.
         To be said at a takeover before anything is fetched, as a former owner may have sent what came after; and again
         until ``flushed``. ``effects`` has what follows."""
         self._flushes.begin(until, control)
