@@ -96,6 +96,7 @@ async def _run(stack: Stack, console: Console) -> None:
         await _follow(stack, stories, topics, client, console)
     console.print(screen.result(stories))
     console.print(screen.where_next(stories, stack.ports, stack.directory / "logs"))
+    console.print(screen.commands(stories, stack.ports, stack.directory), soft_wrap=True)
 
 
 def _write_plans(directory: Path) -> None:
