@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 from tests.integration.egress.bridge import Bridge
+
+from linkspan.cli.main import main
 
 #: Of one command; CI's machine is slow and shared.
 PATIENCE = 60.0
@@ -55,8 +59,24 @@ class Operator:
         }
         return found | ({"LINKSPAN_TOKEN": self.token} if self.token else {}) | self.more
 
-    async def __call__(self, *arguments: str, stdin: int = asyncio.subprocess.DEVNULL) -> Done:
-        return await self.run(sys.executable, "-m", "linkspan", *arguments, stdin=stdin)
+    async def __call__(self, *arguments: str) -> Done:
+        """In a thread of this process, which has imported everything already; no terminal."""
+        return await asyncio.wait_for(asyncio.to_thread(self._here, arguments), PATIENCE)
+
+    def _here(self, arguments: tuple[str, ...]) -> Done:
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            for name in os.environ.keys() - self.environ.keys():
+                patch.delenv(name)
+            for name, value in self.environ.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["linkspan", *arguments])
+            patch.setattr(sys, "stdin", io.StringIO())
+            try:
+                main()
+            except SystemExit as ended:
+                code = int(ended.code or 0)
+        return Done(code, out.getvalue(), err.getvalue())
 
     async def run(self, *command: str, stdin: int = asyncio.subprocess.DEVNULL) -> Done:
         process = await self.started(*command, stdin=stdin)
@@ -72,7 +92,7 @@ class Operator:
         ours, theirs = os.openpty()
         try:
             os.write(ours, said.encode())
-            return await self(*arguments, stdin=theirs)
+            return await self.run(sys.executable, "-m", "linkspan", *arguments, stdin=theirs)
         finally:
             os.close(ours)
             os.close(theirs)
