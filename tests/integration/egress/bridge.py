@@ -203,8 +203,8 @@ class Bridge:
     @asynccontextmanager
     async def egress(self, *arguments: str, **environ: str) -> AsyncIterator[EgressProcess]:
         process = EgressProcess(self, arguments, environ)
-        await process.start()
         try:
+            await process.start()
             yield process
         finally:
             await process.stop()
