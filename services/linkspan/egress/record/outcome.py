@@ -93,8 +93,11 @@ def _headers(effect: Record, facts: Event | None, epoch: int, parked: int | None
         headers.append((Headers.FLUSHED, b"1"))
     if effect.until >= 0:
         headers.append((Headers.UNTIL, b"%d" % effect.until))
-    if facts is None:
-        return headers
+    return headers if facts is None else headers + _of_message(effect, facts)
+
+
+def _of_message(effect: Record, facts: Event) -> RecordHeaders:
+    headers: RecordHeaders = []
     if effect.kind in (DEAD, DISCARDED):
         headers.append((Headers.ACCEPTED_AT, b"%d" % facts.accepted_at))
     if facts.message_id:
