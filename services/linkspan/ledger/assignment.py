@@ -70,8 +70,10 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         looks = 0
         while True:
             await asyncio.sleep(_LOOK)
+            # Not wait_for: Python 3.11's forgets that it was cancelled where the answer is there by then.
             with suppress(TimeoutError):
-                await asyncio.wait_for(consumer.getmany(nothing), 1)
+                async with asyncio.timeout(1):
+                    await consumer.getmany(nothing)
             looks += 1
             looked_for = self._topics.conversations not in wanted and looks % 60 == 0
             if looked_for and self._topics.conversations in await consumer.topics():

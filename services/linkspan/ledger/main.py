@@ -31,6 +31,9 @@ from linkspan.readmodel.database import Database, open_database
 
 log = structlog.get_logger()
 
+#: Seconds; longer than a consumer may take to leave its group.
+_CANCEL_AGAIN = 8.0
+
 
 class _RunUnlessNamed(TyperGroup):
     """``linkspan ledger FILE`` is ``linkspan ledger run FILE``."""
@@ -66,10 +69,16 @@ async def run(
             for task in done:
                 task.result()
         finally:
-            for task in (stopping, saying, working, joining):
-                task.cancel()
-            await asyncio.gather(stopping, saying, working, joining, return_exceptions=True)
+            await _ended({stopping, saying, working, joining})
             database.close()
+
+
+async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
+    """A library on the way may swallow a cancellation, so it is said again."""
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=_CANCEL_AGAIN)
 
 
 async def _say(worker: Worker, ready: Callable[[], None]) -> None:

@@ -6,8 +6,6 @@ import logging
 import time
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, insert, select, text
 
 from linkspan.kernel.errors import UserMistake
@@ -19,6 +17,9 @@ _LOCK = 0x6C696E6B
 
 def migrate(connection: Connection, integration: str) -> None:
     """In the caller's transaction, which writes. Raises UserMistake where it is the ledger of another integration."""
+    from alembic import command  # only the ledger migrates, but every process can ask it
+    from alembic.config import Config
+
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     config = Config()

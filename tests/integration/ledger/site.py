@@ -26,7 +26,7 @@ from linkspan.readmodel.queries import Queries
 from linkspan.readmodel.tables import counters, ledger, messages, offsets, ranges
 
 #: Seconds; CI's machine is slow and shared.
-PATIENCE = 60.0
+PATIENCE = 90.0
 
 
 class Site(Bridge):
@@ -158,8 +158,8 @@ class Site(Bridge):
     @asynccontextmanager
     async def ledger(self, *arguments: str, **environ: str) -> AsyncIterator[LedgerProcess]:
         process = LedgerProcess(self, arguments, environ)
-        await process.start()
         try:
+            await process.start()
             yield process
         finally:
             await process.stop()
@@ -185,7 +185,10 @@ class LedgerProcess:
 
     async def ready(self) -> None:
         assert self._process.stdout
-        line = (await asyncio.wait_for(self._process.stdout.readline(), PATIENCE)).decode()
+        try:
+            line = (await asyncio.wait_for(self._process.stdout.readline(), PATIENCE)).decode()
+        except TimeoutError:
+            raise AssertionError("\n".join(self.log[-50:])) from None
         assert line.startswith("ready http://"), (line, self.log)
         self.address = line.split()[1]
 

@@ -12,7 +12,7 @@ from tests.database_fixture import Postgres
 from tests.integration.ledger.conftest import MakeSite
 from tests.integration.ledger.site import PATIENCE, LedgerProcess, Site, eventually
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
 
 async def health(ledger: LedgerProcess) -> tuple[int, dict[str, object]]:

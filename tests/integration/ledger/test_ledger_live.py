@@ -9,7 +9,7 @@ from tests.integration.ledger.conftest import MakeSite
 
 from linkspan.readmodel.rows import MessageFilter
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
 
 async def test_events_and_outcomes_are_folded_as_they_come(site: MakeSite) -> None:

@@ -15,7 +15,7 @@ from tests.integration.ledger.site import PATIENCE, Site, environment, eventuall
 
 from linkspan.readmodel.rows import MessageFilter
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
 
 class Done(NamedTuple):
