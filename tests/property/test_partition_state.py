@@ -50,8 +50,10 @@ KEYS = [b"a", b"a", b"b", b"c", None]
 URGENCIES = (NORMAL, NORMAL, CRITICAL, NORMAL, LOW, HIGH)
 
 
-#: Message ids come from a few, so that some come twice, with the same content or another.
-IDS = st.one_of(st.none(), st.tuples(st.integers(0, 3), st.sampled_from([1, 1, 2])))
+#: Message ids come from a few, so that some come twice, with the same content or another, sent again or only appended
+#: again: the third number is when they were accepted.
+IDS = st.one_of(st.none(), st.tuples(st.integers(0, 3), st.sampled_from([1, 1, 2]), st.sampled_from([5, 5, 6])))
+Identity = tuple[int, int, int] | None
 NOTHING_AGAIN = frozenset({"delivered", "filtered", "superseded", "expired", "duplicate", "discarded"})
 
 
@@ -65,7 +67,7 @@ class Partition(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.events: dict[int, tuple[bytes | None, tuple[int, int] | None]] = {}
+        self.events: dict[int, tuple[bytes | None, Identity]] = {}
         self.log: list[Fact] = []
         self.state_topic = Position()
         self.holds_topic: dict[bytes, Hold] = {}
@@ -103,15 +105,19 @@ class Partition(RuleBasedStateMachine):
         self.under_way: dict[int, Message] = {}
         self.waiting: list[Record] = []
         self.obeyed = memory.control
+        for control, (kind, until) in list(enumerate(self.commands))[self.obeyed :]:
+            if kind == "flush":
+                self.state.flush(until, control)
         self.waiting += self.state.effects()
 
     def message(self, offset: int) -> Message:
         key, identity = self.events[offset]
-        number, digest = identity or (None, 0)
-        return Message(offset, key, None, id=number, digest=digest, urgency=URGENCIES[offset % 6])
+        number, digest, accepted = identity or (None, 0, 0)
+        urgency = URGENCIES[offset % 6]
+        return Message(offset, key, None, id=number, digest=digest, urgency=urgency, accepted_at=accepted)
 
     @rule(keys=st.lists(st.tuples(st.sampled_from(KEYS), st.integers(0, 3), IDS), min_size=1, max_size=4))
-    def append(self, keys: list[tuple[bytes | None, int, tuple[int, int] | None]]) -> None:
+    def append(self, keys: list[tuple[bytes | None, int, Identity]]) -> None:
         for key, gap, identity in keys:
             self.events[max(self.events, default=-1) + 1 + gap] = key, identity if self.with_ids else None
 
@@ -210,6 +216,9 @@ class Partition(RuleBasedStateMachine):
         if self.obeyed > self.state.control or self.obeyed >= len(self.commands):
             return
         kind, offset = self.commands[self.obeyed]
+        if kind == "flush":
+            self.sweep(offset)
+            return
         if self.state.is_recording(offset):
             return
         copy = self.parked.get(offset)
@@ -219,6 +228,20 @@ class Partition(RuleBasedStateMachine):
         else:
             self.state.carried_out(self.obeyed + 1)
         self.obeyed += 1
+
+    def sweep(self, until: int) -> None:
+        if self.state.flushed(until, self.obeyed, self.next_fetch):
+            self.obeyed += 1
+            self.state.carried_out(self.obeyed)
+        else:
+            self.state.flush(until, self.obeyed)
+            self.waiting += self.state.effects()
+
+    @precondition(lambda self: self.events)
+    @rule(spared=st.integers(0, 6))
+    def flush(self, spared: int) -> None:
+        """Up to the log's end of then, or somewhat below: a command takes its time."""
+        self.commands.append(("flush", max(0, max(self.events) + 1 - spared)))
 
     @precondition(lambda self: self.parked)
     @rule(data=st.data())
@@ -302,7 +325,7 @@ class Partition(RuleBasedStateMachine):
     @invariant()
     def each_message_is_finished_once(self) -> None:
         """Once more only after it was held, or a dead letter that was redriven or discarded; never when it was
-        through."""
+        through. A flush gives up only what was not finished."""
         through: dict[int, str] = {}
         for fact in self.valid():
             before = through.get(fact.offset)
@@ -311,14 +334,27 @@ class Partition(RuleBasedStateMachine):
                 through[fact.offset] = "redriven"
             elif fact.kind in FINISHING:
                 assert before not in NOTHING_AGAIN, (before, fact)
+                assert not fact.flushed or before is None, (before, fact)
                 assert before != "dead_lettered" or fact.kind == "discarded", (before, fact)
                 assert before != "held" or fact.kind != "held"
                 through[fact.offset] = fact.kind
 
     @invariant()
     def no_command_acts_twice(self) -> None:
-        acted = [fact.control for fact in self.valid() if fact.control >= 0]
+        acted = [fact.control for fact in self.valid() if fact.control >= 0 and not fact.flushed]
         assert len(acted) == len(set(acted))
+
+    @invariant()
+    def a_flush_gives_up_what_it_means_and_is_done_only_then(self) -> None:
+        """And what was given up is not sent any more."""
+        if not any(kind == "flush" for kind, _ in self.commands):
+            return
+        given_up = {fact.offset: fact.control for fact in self.valid() if fact.flushed}
+        assert all(offset < self.commands[control][1] for offset, control in given_up.items())
+        assert not given_up.keys() & self.under_way.keys()
+        finished = self.finished()
+        for kind, until in self.commands[: self.state.control]:
+            assert kind != "flush" or all(offset in finished for offset in self.events if offset < until)
 
     @invariant()
     def order_of_each_key_is_kept(self) -> None:

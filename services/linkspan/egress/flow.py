@@ -94,8 +94,10 @@ class FlowService:
 
     def _commanded(self, _offset: int, command: Command, _verdict: Verdict) -> None:
         """Of commands from before the start nothing is left to do: every breaker is closed then."""
-        meant = self.name == command.flow or self.destination == command.destination
-        if command.kind == RESET_BREAKER and meant and self._control.caught_up.is_set():
+        if command.kind != RESET_BREAKER or not self._control.caught_up.is_set():
+            return
+        self._transform.ask_now(command.destination)
+        if self.name == command.flow or self.destination == command.destination:
             self.pipeline.ask_now()
 
     def _context(self, writer: OutcomeWriter, instruments: Instruments, retry: RetryPolicy, batch: int) -> FlowContext:
@@ -142,6 +144,7 @@ class FlowService:
                 _policy(integration.systems[flow.from_]),
                 self._limits[flow.from_],
                 self._tracing,
+                Gate(self._control, "", flow.from_),
             )
         )
 

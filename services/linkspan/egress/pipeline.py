@@ -94,8 +94,11 @@ class Pipeline:
         )
 
     def ask_now(self) -> None:
-        """The destination is asked again now, and not when its breaker would."""
+        """The destination is asked again now, and not when its breaker would, or its next connection is due."""
         self.breaker.ask_now(asyncio.get_running_loop().time())
+        self.adapter.ask_now()
+        for owned in self._owned:
+            owned.state.hurry()
         self.wake()
 
     def _pump(self) -> None:
@@ -127,6 +130,8 @@ class Pipeline:
 
     def _take(self, owned: Owned, message: Message, now: float) -> bool:
         """False where the round must end: no transform may start now."""
+        if message.measured is not None:
+            message.measured.stage("wait")
         if message.doubt is not None and message.doubt.due:
             return self._charge(owned, message)
         judged = owned.state.judged(message, time.time_ns() // 1_000_000)
@@ -141,6 +146,8 @@ class Pipeline:
                 return True
             if message.prepared is None:
                 return self._prepare_later(owned, message)
+            if message.measured is not None:
+                message.measured.stage("prepare")
         prepared: Prepared = message.prepared
         if prepared.expires_at is not None and not message.released and prepared.expires_at <= time.time():
             self._settle(owned, message, Expired(f"its ttl of {prepared.ttl} s passed before delivery"), now)
@@ -165,6 +172,8 @@ class Pipeline:
         self.delivered += error is None
         self.failed += error is not None
         message = attempt.message
+        if message.measured is not None:
+            message.measured.stage("attempt")
         self._instruments.attempted(message, attempt.traced, error)
         if isinstance(error, Withheld):
             message.doubt = self.breaker.unsent(attempt.ticket)
@@ -220,6 +229,8 @@ class Pipeline:
         loop = asyncio.get_running_loop()
         try:
             message.prepared = await self.preparation.later(message.record)
+            if message.measured is not None:
+                message.measured.stage("prepare")
             owned.state.put_back(message)
         except Exception as error:  # noqa: BLE001 - whatever a message does to us is about that message
             self._settle(owned, message, self._failure(message, error), loop.time())

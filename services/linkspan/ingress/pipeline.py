@@ -26,6 +26,7 @@ from linkspan.kernel.errors import LinkspanError
 from linkspan.kernel.message import Json, now_micros
 from linkspan.kernel.telemetry import traces
 from linkspan.kernel.telemetry.logs import debugging, trace_id
+from linkspan.kernel.telemetry.profiling import PROFILE, Measured
 from linkspan.kernel.telemetry.traces import Tracing
 from linkspan.kernel.topics import MAX_RECORD_BYTES, Headers, partition_of
 
@@ -69,20 +70,30 @@ class Pipeline:
         Conflict, TooLarge or NotNow; then nothing was appended. Two calls append in the order in which they were made
         if the second was made after the first returned.
         """
+        measured = PROFILE.sample()
         message = self._validate(raw, origin)
+        if measured is not None:
+            measured.message_id = message.header.messageId
+            measured.stage("validate")
         if message.flow.content:
             await self._check_content_in(message)
         event = _encode(message)
         if announce:
             announce(message.header.messageId)
-        return self._append(message, event, traceparent, may_spool=origin.sender is None)
+        taken = self._append(message, event, traceparent, may_spool=origin.sender is None)
+        return taken if measured is None else _measure(measured, taken)
 
     def take_now(self, raw: bytes, origin: Origin, traceparent: str) -> tuple[Acceptance, bool] | None:
         """``take`` where nothing must be awaited first, else None: then nothing was appended."""
+        measured = PROFILE.sample()
         message = self._validate(raw, origin)
+        if measured is not None:
+            measured.message_id = message.header.messageId
+            measured.stage("validate")
         if message.flow.content and len(raw) > CLAIM_CHECK_BYTES:
             return None
-        return self._append(message, _encode(message), traceparent, may_spool=origin.sender is None)
+        taken = self._append(message, _encode(message), traceparent, may_spool=origin.sender is None)
+        return taken if measured is None else _measure(measured, taken)
 
     async def keep(self, unfit: Unfit) -> Acceptance:
         """Appends it as it came, for the owner of its partition to make it a dead letter. Raises NotNow."""
@@ -197,6 +208,19 @@ class Pipeline:
             acceptance.settle(error, spooled)
 
         return traced.traceparent, settled
+
+
+def _measure(measured: Measured, taken: tuple[Acceptance, bool]) -> tuple[Acceptance, bool]:
+    """Its append ends later."""
+    acceptance = taken[0]
+    measured.stage("encode")
+
+    def settled() -> None:
+        measured.stage("append")
+        measured.end("message")
+
+    acceptance.when_settled(settled)
+    return taken
 
 
 def _media_type(payload: Any) -> str | None:

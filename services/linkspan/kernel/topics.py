@@ -44,6 +44,7 @@ class Headers:
     HOLD = "hold"
     CONTROL = "control"
     UNTIL = "until"  # of expired: all events from offset to before this one, gone by retention
+    FLUSHED = "flushed"  # of discarded: the event was unfinished, and others are given up with it
     # and of a copy in parked, after those of the event
     PARKED_KIND = "parked-kind"
     PARKED_AT = "parked-at"

@@ -46,6 +46,10 @@ class Asked:
             wait = None if wake_at is None else max(0.0, wake_at - now)
             raise Unavailable(self._breaker.reason or "it was away, and is tried carefully", retry_after=wait)
 
+    def ask_now(self) -> None:
+        """As after its pause."""
+        self._breaker.ask_now(asyncio.get_running_loop().time())
+
     @contextmanager
     def asking(self, path: str, limits: Limits) -> Iterator[None]:
         """Around one request. Raises Unavailable as ``check`` does, and Transient instead of asking where the path's

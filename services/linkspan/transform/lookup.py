@@ -47,6 +47,10 @@ class Lookup:
         self._count = {result: LOOKUPS.labels(flow, result) for result in ("hit", "found", "missing", "failed")}
         self._said_at = float("-inf")
 
+    def ask_now(self) -> None:
+        """Somebody thinks that its system is back."""
+        self._asked_path.ask_now()
+
     def now(self, payload: Json, header: Mapping[str, Any]) -> Json | None:
         """The payload with what is remembered; None where the system must be asked (use ``later``). Raises Poison."""
         key, path = self._wanted(payload, header)

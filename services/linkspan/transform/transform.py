@@ -72,6 +72,12 @@ class Transform:
         self.text = _said(spec, self._steps, integration)
         self.hash = hashlib.sha256(self.text.encode()).hexdigest()[:16]
 
+    def ask_now(self, system: str) -> None:
+        """Lookups ask this system again now, and not when their breakers would."""
+        for step in self._steps:
+            if isinstance(step, Lookup) and step.spec.system == system:
+                step.ask_now()
+
     def apply_now(self, message: Json) -> Json | None:
         """The payload that leaves; None where something must be awaited (use ``apply``). Raises Poison."""
         payload = message["payload"]

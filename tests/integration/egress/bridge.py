@@ -128,6 +128,9 @@ class Bridge:
             await asyncio.gather(*waiting)
         return ids
 
+    def producer(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", linger_ms=5)
+
     async def append_raw(self, value: bytes, key: str, **headers: bytes) -> None:
         async with AIOKafkaProducer(bootstrap_servers=self.bootstrap) as producer:
             partition = partition_of(key.encode(), self.partitions)
@@ -200,8 +203,8 @@ class Bridge:
     @asynccontextmanager
     async def egress(self, *arguments: str, **environ: str) -> AsyncIterator[EgressProcess]:
         process = EgressProcess(self, arguments, environ)
-        await process.start()
         try:
+            await process.start()
             yield process
         finally:
             await process.stop()
@@ -246,7 +249,7 @@ class EgressProcess:
 
     async def ready(self) -> None:
         assert self._process.stdout
-        line = (await asyncio.wait_for(self._process.stdout.readline(), 30)).decode()
+        line = (await asyncio.wait_for(self._process.stdout.readline(), 90)).decode()
         assert line.startswith("ready http://"), (line, self.log)
         self.address = line.split()[1]
         self.control = (await self._process.stdout.readline()).decode().split()[1]

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tests.integration.egress.bridge import Bridge
 from tests.integration.insight.logbook import Logbook
 
 #: Seconds; the least that a broker takes.
@@ -21,7 +22,7 @@ READY = 90
 class WorkerProcess:
     """``data``: its directory; workers of one directory share it as those of one machine do."""
 
-    def __init__(self, log: Logbook, data: Path, **environ: str) -> None:
+    def __init__(self, log: Logbook | Bridge, data: Path, **environ: str) -> None:
         self._log, self._data, self._environ = log, data, environ
         self.lines: list[str] = []
         self.address = ""

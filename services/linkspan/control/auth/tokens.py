@@ -57,12 +57,13 @@ def first_fault(error: ValidationError) -> str:
 
 
 def _parse(text: str) -> list[_Token]:
+    said = yaml.safe_load(text) or []
+    if not isinstance(said, list):
+        raise UserMistake("expected a list of {name, role, sha256, expires}")
     try:
-        return _TOKENS.validate_python([_timed(one) for one in yaml.safe_load(text) or []])
+        return _TOKENS.validate_python([_timed(one) for one in said])
     except ValidationError as error:
         raise UserMistake(first_fault(error)) from error
-    except TypeError as error:
-        raise UserMistake("expected a list of {name, role, sha256, expires}") from error
 
 
 def _timed(entry: Any) -> Any:

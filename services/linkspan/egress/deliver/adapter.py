@@ -60,6 +60,9 @@ class Adapter(Protocol):
     def capacity(self) -> int:
         """How many more deliveries may be submitted now."""
 
+    def ask_now(self) -> None:
+        """Somebody thinks that it is back: what waits to connect again does so now."""
+
     def submit(self, delivery: Delivery, answered: Answered) -> None: ...
 
     async def close(self) -> None:

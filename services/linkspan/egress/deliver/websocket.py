@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
@@ -40,6 +41,7 @@ class WebSocketAdapter:
         self._heard = 0.0
         self._trouble: str | None = _AWAY
         self._backoff = RetryPolicy(first=0.25, cap=15.0)
+        self._again = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
@@ -47,6 +49,9 @@ class WebSocketAdapter:
 
     def away(self) -> str | None:
         return None if self._connection is not None else self._trouble or _AWAY
+
+    def ask_now(self) -> None:
+        self._again.set()
 
     def capacity(self) -> int:
         return 0 if self._connection is None else self._limit - len(self._pending)
@@ -89,7 +94,9 @@ class WebSocketAdapter:
                 trouble = f"the connection broke: {error!r}"
             self._note(trouble)
             failures += 1
-            await asyncio.sleep(self._backoff.delay(failures))
+            self._again.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._again.wait(), self._backoff.delay(failures))
 
     async def _use(self, connection: Socket) -> None:
         self._connection = connection

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from itertools import takewhile
 
 import structlog
 
@@ -12,7 +14,7 @@ from linkspan.egress.own.copies import Copies
 from linkspan.egress.partition.effect import Record
 from linkspan.egress.partition.state import PartitionState
 from linkspan.egress.record.parked import copied
-from linkspan.kernel.commands import DISCARD, REDRIVE, Command
+from linkspan.kernel.commands import DISCARD, FLUSH, REDRIVE, Command
 from linkspan.kernel.records.fact import DISCARDED, REDRIVEN
 from linkspan.kernel.records.parked import Copy
 
@@ -21,13 +23,15 @@ log = structlog.get_logger()
 _EFFECTS = {REDRIVE: REDRIVEN, DISCARD: DISCARDED}
 #: Commands that are looked up in one reading.
 _MOST = 200
+#: While a flush goes on it is looked so often for what came back from an attempt, seconds.
+_SWEEP = 0.2
 #: Copies that an outcome names and ``parked`` does not hold are looked for again after so many seconds.
 _AGAIN = 5.0
 
 
 class Drainer:
-    """Of one partition. ``record`` appends an outcome; ``queued`` is called when lanes got messages. ``waits``: for
-    acks of outcomes, of which ``wake`` is to tell."""
+    """Of one partition. ``record`` appends an outcome; ``queued`` is called when lanes got messages; ``position`` gives
+    the offset of the next fetch. ``waits``: for acks of outcomes, of which ``wake`` is to tell."""
 
     def __init__(
         self,
@@ -36,9 +40,13 @@ class Drainer:
         inbox: Inbox,
         record: Callable[[Record, int | None], None],
         queued: Callable[[], None],
+        position: Callable[[], Awaitable[int]],
     ) -> None:
         self._state, self._copies, self._inbox = state, copies, inbox
-        self._record, self._queued = record, queued
+        self._record, self._queued, self._position = record, queued, position
+        for control, command in inbox.waiting:
+            if command.kind == FLUSH:
+                state.flush(command.offset, control)
         self._some = asyncio.Event()
         self._some.set()
         self.waits = False
@@ -67,7 +75,13 @@ class Drainer:
 
     async def _commands(self) -> bool:
         """In their order, and the next ones only when the outcomes of these are acked."""
-        taken = [self._inbox.waiting[place] for place in range(min(_MOST, len(self._inbox.waiting)))]
+        waiting = self._inbox.waiting
+        if waiting and waiting[0][1].kind == FLUSH:
+            await self._flush(*waiting[0])
+            waiting.popleft()
+            return True
+        first = [waiting[place] for place in range(min(_MOST, len(waiting)))]
+        taken = list(takewhile(lambda one: one[1].kind != FLUSH, first))
         if not taken:
             return False
         copies = await self._copies.find(command.offset for _, command in taken)
@@ -88,8 +102,25 @@ class Drainer:
         self.waits = False
         self._state.carried_out(taken[-1][0] + 1)
         for _ in taken:
-            self._inbox.waiting.popleft()
+            waiting.popleft()
         return True
+
+    async def _flush(self, control: int, command: Command) -> None:
+        """Until nothing that it means is unfinished: what is attempted just now ends first, and may come back."""
+        told = {"flow": command.flow, "partition": command.partition, "until": command.offset, "by": command.by}
+        log.info("command", command=command.kind, control=control, reason=command.reason, **told)
+        self.waits = True
+        while not self._state.flushed(command.offset, control, await self._position()):
+            self._state.flush(command.offset, control)
+            for effect in self._state.effects():
+                self._record(effect, None)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SWEEP):
+                    await self._some.wait()
+            self._some.clear()
+        self.waits = False
+        self._state.carried_out(control + 1)
+        log.info("flushed", control=control, **told)
 
     def _effect(self, control: int, command: Command, copy: Copy | None, decided: set[int]) -> Record | None:
         kind = _EFFECTS.get(command.kind)

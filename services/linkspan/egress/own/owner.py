@@ -12,13 +12,14 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
+from linkspan.egress.own.checkpoint import checkpoint_records
 from linkspan.egress.own.context import FlowContext
 from linkspan.egress.own.control import Inbox
 from linkspan.egress.own.copies import Copies
 from linkspan.egress.own.drainer import Drainer
 from linkspan.egress.own.membership import CommitRefused, Membership
 from linkspan.egress.own.parker import Parker
-from linkspan.egress.own.store import StateLost, StateStore, Writing
+from linkspan.egress.own.store import StateLost, StateStore
 from linkspan.egress.own.takeover import Overtaken, Taken, Takeover
 from linkspan.egress.partition.effect import Record
 from linkspan.egress.partition.ids import Ids
@@ -27,10 +28,8 @@ from linkspan.egress.partition.state import PartitionState
 from linkspan.egress.record.outcome import message_of
 from linkspan.egress.record.recorder import AppendFailed, Recorder
 from linkspan.kernel.records.event import Event
-from linkspan.kernel.records.fact import DEAD, HELD
-from linkspan.kernel.records.parked import copy_key
+from linkspan.kernel.records.fact import DEAD, FINISHING, HELD
 from linkspan.kernel.records.position import Position
-from linkspan.kernel.records.state import HOLD, IDS, POSITION
 from linkspan.kernel.resilience.retry import RetryPolicy
 
 log = structlog.get_logger()
@@ -66,8 +65,9 @@ class PartitionOwner:
         self._stopping = False
 
     async def run(self) -> None:
-        """Takes over again after whatever Kafka does; a failed append is found again by reading back."""
-        while True:
+        """Takes over again after whatever Kafka does, until its assignment ends: a cancellation when a task fails
+        is lost. A failed append is found again by reading back."""
+        while not self._membership.ended:
             wait = 0.0
             try:
                 await self._own()
@@ -103,7 +103,14 @@ class PartitionOwner:
             self._recorder, self._store = recorder, store
             self._parker = parker = Parker(store, parked, taken.epoch, self._append)
             copies = Copies(flow.clients, parked)
-            self._drainer = drainer = Drainer(self.state, copies, inbox, self.record, flow.pipeline.wake)
+            self._drainer = drainer = Drainer(
+                self.state,
+                copies,
+                inbox,
+                self.record,
+                flow.pipeline.wake,
+                lambda: self._consumer.position(self._events),
+            )
             self._follow_up()
             self._say_gone(taken.wanted, taken.start)
             async with asyncio.TaskGroup() as all_of_it:
@@ -228,12 +235,14 @@ class PartitionOwner:
         instruments, at = self._flow.instruments, time.time_ns() // 1_000_000
         for outcome_offset, (effect, parked) in enumerate(appended, first):
             self.state.outcome_acked(effect, outcome_offset, -1 if parked is None else parked, at)
-            instruments.recorded(effect)
+            if effect.message.measured is not None and effect.kind in FINISHING:
+                effect.message.measured.stage("record")
+                effect.message.measured.end("message")
         self.progress += 1
         self._follow_up()
         if self._drainer is not None and (self.state.releases.busy or self._drainer.waits):
             self._drainer.wake()
-        instruments.batch(len(appended), self.partition)
+        instruments.recorded([effect for effect, _ in appended], self.partition)
         self._count(self.state.unfinished)
         self._room.set()
         self._flow.pipeline.wake()
@@ -277,23 +286,9 @@ class PartitionOwner:
         self._tell_standing()
         position = self.state.position(await self._consumer.position(self._events))
         if position != self.checkpointed:
-            await store.write(self._records_of(position))
+            await store.write(checkpoint_records(self._flow, self.partition, position, self.state.memory))
             self.checkpointed = position
 
     def _tell_standing(self) -> None:
         window = self.state.memory.ids.held(time.time_ns() // 1_000_000)
         self._flow.instruments.standing(self.partition, self.state.held_keys, window, self.state.oldest_accepted())
-
-    def _records_of(self, position: Position) -> list[Writing]:
-        """All of it in one transaction, so that a copy is deleted exactly when its hold says that it is through."""
-        topics, codec, memory = self._flow.topics, self._flow.states, self.state.memory
-        state, parked = TopicPartition(topics.state, self.partition), TopicPartition(topics.parked, self.partition)
-        records: list[Writing] = [
-            (state, HOLD + key, codec.encode_hold(hold), []) for key, hold in memory.holds.changed().items()
-        ]
-        records += [
-            (state, IDS + b"%d" % place, codec.encode_ids(serial, entries), [])
-            for place, serial, entries in memory.ids.changed()
-        ]
-        records += [(parked, copy_key(offset), None, []) for offset in memory.holds.resolved()]
-        return [*records, (state, POSITION, codec.encode(position), [])]

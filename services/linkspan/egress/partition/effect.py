@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from linkspan.egress.partition.lanes import Message
 from linkspan.kernel.errors import DeliveryError, Expired
 from linkspan.kernel.records.fact import Fact
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """Append this outcome; when it is acked, say so with ``outcome_acked``.
 
     ``dead_lettered`` and ``held``: copy the message to ``parked`` first. ``hold``: it begins, extends, releases or ends
     the hold of its key. ``control``: the command that it carries out, -1 where none. ``until``: it is about all events
-    before that offset, which retention took; -1 where it is about one.
+    before that offset, which retention took; -1 where it is about one. ``flushed``: the message is given up unfinished,
+    as one of many that the command means.
     """
 
     message: Message
@@ -24,6 +24,7 @@ class Record:
     hold: bool = False
     control: int = -1
     until: int = -1
+    flushed: bool = False
 
     @classmethod
     def gone(cls, first: int, until: int) -> Record:
@@ -45,4 +46,6 @@ class Record:
             message.id,
             message.digest,
             at,
+            accepted=message.accepted_at,
+            flushed=self.flushed,
         )

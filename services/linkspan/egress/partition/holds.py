@@ -48,8 +48,12 @@ class Holds:
         return self._dead.get(dead)
 
     def fold(self, fact: Fact) -> None:
-        """A valid outcome."""
+        """A valid outcome; what a flush gives up waits nowhere."""
+        if fact.kind == "delivered" and not self._holds and not self.redriven:
+            return  # of nearly all
         match fact.kind:
+            case _ if fact.flushed:
+                pass
             case "dead_lettered" | "held":
                 self._parked(fact)
             case "redriven":
@@ -131,3 +135,16 @@ class Holds:
         hold = self._holds.get(key) if key is not None else None
         through = hold is not None and hold.draining and offset <= hold.drained
         return through or offset in self._resolving or offset in self._resolved
+
+    def letter(self, offset: int, key: bytes | None, *, dead: bool) -> str | None:
+        """Why this copy in ``parked`` is no dead letter that waits for a decision; None where it is one."""
+        holder = self.held_by(offset)
+        if holder is not None:
+            return "it is being released already" if self._holds[holder].draining else None
+        if offset in self.redriven:
+            return "it is being redriven already"
+        if self.is_resolved(offset, key):
+            return "it is released already"
+        if key is not None and self.needs(offset, key):
+            return f"it waits behind the dead letter {self._holds[key].dead}: redrive or discard that one"
+        return None if dead else "it waits behind a dead letter: redrive or discard that one"

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
+
+import msgspec
 
 from linkspan.kernel.records.urgency import CRITICAL, NORMAL
 
 
-@dataclass(slots=True, eq=False)
-class Message:
-    """A fetched and unfinished event. ``record``, ``prepared`` and ``doubt`` belong to others and are not looked at.
+class Message(msgspec.Struct, eq=False):
+    """A fetched and unfinished event. ``record``, ``prepared``, ``doubt`` and ``measured`` belong to others and are not
+    looked at.
 
     ``charged``: attempts spent so far; ``asked``: failures in a row that spent none. ``redelivery``: the destination
     may have seen it already. ``id``, ``digest``: 64 bits of each, None where the record names no id. ``released``: it
@@ -36,6 +37,7 @@ class Message:
     tries: int = 0
     prepared: Any = None
     doubt: Any = None
+    measured: Any = None
     id: int | None = None
     digest: int = 0
     accepted_at: int = 0
@@ -95,6 +97,12 @@ class Lanes:
         self._mixed = len(heads) != 1 or heads[0] is not self._normal
         return min(heads, key=_rank) if heads else None
 
+    def hurry(self) -> None:
+        """Heads that wait may go now."""
+        waiting, self._waiting = self._waiting, []
+        for _, _, message in sorted(waiting, key=lambda one: one[1]):
+            self._queue(message)
+
     def put_back(self, message: Message) -> None:
         """A head that was taken and did not go after all: it is the next of its class."""
         self._mixed = self._mixed or message.urgency != NORMAL
@@ -116,6 +124,36 @@ class Lanes:
         """The head is finished, and its followers are not to be delivered now: they leave, in order."""
         _, *followers = self._lanes.pop(message.lane)
         return followers
+
+    def withdraw(self, goes: Callable[[Message], bool]) -> list[Message]:
+        """Those leave of which it is true; none of them may be taken. The next of each lane may go then."""
+        found: list[Message] = []
+        for name, lane in tuple(self._lanes.items()):
+            leaving = [message for message in lane if goes(message)]
+            if leaving:
+                found += leaving
+                self._leave(name, lane, set(map(id, leaving)))
+        return found
+
+    def _leave(self, name: bytes | int, lane: deque[Message], leaving: set[int]) -> None:
+        head = lane[0]
+        staying = deque(message for message in lane if id(message) not in leaving)
+        if id(head) in leaving:
+            self._waiting = [one for one in self._waiting if one[2] is not head]
+            heapq.heapify(self._waiting)
+            if head in self._ready[head.urgency]:
+                self._ready[head.urgency].remove(head)
+        if not staying:
+            del self._lanes[name]
+            return
+        self._lanes[name] = staying
+        if id(head) in leaving:
+            self._queue(staying[0])
+
+    def heads(self, message: Message) -> bool:
+        """It is the one of its lane that goes, or went, first."""
+        lane = self._lanes.get(message.lane)
+        return lane is not None and lane[0] is message
 
     def ready(self) -> bool:
         return any(self._ready)

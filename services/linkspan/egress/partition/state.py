@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from linkspan.egress.partition.answer import Superseded, Unanswered
 from linkspan.egress.partition.effect import Record
+from linkspan.egress.partition.flushes import Flushes
 from linkspan.egress.partition.lanes import Lanes, Message
 from linkspan.egress.partition.memory import Memory
 from linkspan.egress.partition.releases import Releases
@@ -49,6 +50,7 @@ class PartitionState:
         self._marked_below = marked_below
         self._marks_left = limits.messages
         self.releases = Releases(memory.holds, self._lanes)
+        self._flushes = Flushes()
         for key in tuple(memory.holds.draining()):
             self._open(key)
 
@@ -60,6 +62,9 @@ class PartitionState:
                 skipped += 1
                 continue
             self._window.add(message.offset, message.accepted_at)
+            if (control := self._flushes.giving_up(message)) >= 0:
+                self._effects.append(self._given_up(message, control))
+                continue
             if message.key is not None and self.releases.parks(message.key):
                 self._park(message)
                 continue
@@ -105,11 +110,14 @@ class PartitionState:
             self._lanes.put_back(message)
 
     def judged(self, message: Message, at: int) -> Record | None:
-        """None for a taken message that is to be delivered; what it is where its id is known, or under way (``at``:
-        milliseconds since 1970). A letter that is released alone goes out whatever its id is: somebody decided so."""
+        """None for a taken message that is to be delivered; what it is where it is given up, or its id known or under
+        way (``at``: milliseconds since 1970). A letter that is released alone goes out whatever its id is: somebody
+        decided so."""
+        if (control := self._flushes.giving_up(message)) >= 0:
+            return self._given_up(self._taken.pop(message.offset), control)
         if message.id is None or message.alone:
             return None
-        digest = self._memory.ids.known(message.id, at)
+        digest = self._memory.known(message.id, message.accepted_at, at)
         if digest is None:
             first = self._ids.setdefault(message.id, message)
             if first is message:
@@ -172,23 +180,35 @@ class PartitionState:
         """Redrive or discard ``message``, a dead letter that ``letter`` confirmed."""
         return Record(message, kind, hold=self._memory.holds.held_by(message.offset) is not None, control=control)
 
+    def flush(self, until: int, control: int) -> None:
+        """The command at ``control`` gives up all unfinished events below ``until``, but what is attempted or parked.
+        To be said at a takeover before anything is fetched, as a former owner may have sent what came after; and again
+        until ``flushed``. ``effects`` has what follows."""
+        self._flushes.begin(until, control)
+        for message in self._lanes.withdraw(self._may_be_given_up):
+            self._effects.append(self._given_up(message, self._flushes.giving_up(message)))
+
+    def _may_be_given_up(self, message: Message) -> bool:
+        settled = message.offset in self._taken or message.offset in self._recording
+        return not settled and self._flushes.giving_up(message) >= 0
+
+    def _given_up(self, message: Message, control: int) -> Record:
+        self._recording.add(message.offset)
+        return Record(message, DISCARDED, control=control, flushed=True)
+
+    def flushed(self, until: int, control: int, consumer_position: int) -> bool:
+        """Nothing below ``until`` is unfinished; then the command is carried out."""
+        if done := self._window.oldest(consumer_position) >= until:
+            self._flushes.end(control)
+        return done
+
     def is_recording(self, offset: int) -> bool:
         """What becomes of this event is decided, and not acked yet."""
         return offset in self._recording
 
     def letter(self, offset: int, key: bytes | None, *, dead: bool) -> str | None:
         """Why this copy in ``parked`` is no dead letter that waits for a decision; None where it is one."""
-        holds = self._memory.holds
-        holder = holds.held_by(offset)
-        if holder is not None:
-            return "it is being released already" if holds[holder].draining else None
-        if offset in holds.redriven:
-            return "it is being redriven already"
-        if holds.is_resolved(offset, key):
-            return "it is released already"
-        if key is not None and holds.needs(offset, key):
-            return f"it waits behind the dead letter {holds[key].dead}: redrive or discard that one"
-        return None if dead else "it waits behind a dead letter: redrive or discard that one"
+        return self._memory.holds.letter(offset, key, dead=dead)
 
     def carried_out(self, control: int) -> None:
         """All commands below ``control``: their outcomes are acked, or they were refused."""
@@ -204,7 +224,7 @@ class PartitionState:
         message, kind = effect.message, effect.kind
         self._memory.fold(outcome_offset, effect.fact(self._memory.epoch, parked, at))
         if message.key is not None and effect.hold and kind in (REDRIVEN, DISCARDED, OPENED):
-            self._released_or_opened(kind, message)
+            self._released_or_opened(kind, message.key)
         if kind not in FINISHING or message.offset not in self._recording:
             return
         self._recording.remove(message.offset)
@@ -214,16 +234,17 @@ class PartitionState:
             self.releases.through(message)
         else:
             self._window.finish(message.offset)
-        self._go_on(effect)
+        if not effect.flushed:
+            self._go_on(effect)
+        elif self._lanes.heads(message):
+            self._lanes.release(message)
 
-    def _released_or_opened(self, kind: str, message: Message) -> None:
-        if message.key is None:
-            return
+    def _released_or_opened(self, kind: str, key: bytes) -> None:
         if kind == OPENED:
-            self.releases.end(message.key)
+            self.releases.end(key)
         else:
-            self.releases.begin(message.key)
-            self._open(message.key)
+            self.releases.begin(key)
+            self._open(key)
 
     def _open(self, key: bytes | None) -> None:
         if key is not None and self.releases.opens(key):
@@ -256,12 +277,15 @@ class PartitionState:
     def position(self, consumer_position: int) -> Position:
         """What a successor needs now; ``consumer_position`` is the offset of the next fetch, used where nothing that
         was fetched is unfinished. Never "last + 1": offsets have gaps."""
-        oldest = self._window.oldest()
-        return self._memory.position(consumer_position if oldest is None else oldest)
+        return self._memory.position(self._window.oldest(consumer_position))
 
     def ready(self) -> bool:
         """Some head may go without waiting."""
         return self._lanes.ready()
+
+    def hurry(self) -> None:
+        """What waits for its retry may go now."""
+        self._lanes.hurry()
 
     def wake_at(self) -> float | None:
         """When a head that waits for its retry may go."""
@@ -270,11 +294,6 @@ class PartitionState:
     def oldest_accepted(self) -> int | None:
         """Of the oldest unfinished event, microseconds since 1970."""
         return self._window.oldest_accepted()
-
-    @property
-    def in_flight(self) -> int:
-        """Taken, and its outcome not acked."""
-        return len(self._taken) + len(self._recording)
 
     @property
     def unfinished(self) -> int:

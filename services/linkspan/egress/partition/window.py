@@ -36,9 +36,9 @@ class Window:
         while self._fetched and self._fetched[0][0] in self._finished:
             self._finished.remove(self._fetched.popleft()[0])
 
-    def oldest(self) -> int | None:
-        """The oldest unfinished fetched offset."""
-        return self._fetched[0][0] if self._fetched else None
+    def oldest(self, otherwise: int) -> int:
+        """The oldest unfinished fetched offset, where there is one."""
+        return self._fetched[0][0] if self._fetched else otherwise
 
     def oldest_accepted(self) -> int | None:
         """When the oldest unfinished one was accepted, as ``add`` was told."""

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from opentelemetry.trace import SpanKind
 
+from linkspan.control.gate import Gate
 from linkspan.egress.deliver.adapter import Adapter, Delivery
 from linkspan.egress.refuse.notice import refusal
 from linkspan.kernel.codec import Decoder, OutcomeCodec
@@ -36,7 +37,8 @@ _AGAIN = RetryPolicy(first=0.5, cap=5.0)
 
 @dataclass(frozen=True, slots=True)
 class RefusalContext:
-    """``sender``: the system that is told, by ``adapter``; ``decoder`` and ``form`` read the flow's events."""
+    """``sender``: the system that is told, by ``adapter`` while ``gate`` is open; ``decoder`` and ``form`` read the
+    flow's events."""
 
     flow: str
     group: str
@@ -51,6 +53,7 @@ class RefusalContext:
     retry: RetryPolicy
     limits: Limits
     tracing: Tracing
+    gate: Gate
 
 
 class RefusalNotifier:
@@ -129,6 +132,7 @@ class RefusalNotifier:
     async def _send(self, notice: Delivery, outcome: dict[str, Any]) -> None:
         failures = 0
         while True:
+            await self._context.gate.opens()
             error = await self._attempt(msgspec.structs.replace(notice, attempt=failures + 1))
             facts = {"flow": self._context.flow, "messageId": outcome["messageId"], "system": self._context.sender}
             if error is None:

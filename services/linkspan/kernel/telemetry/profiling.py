@@ -35,7 +35,7 @@ class Operation:
 
 class Profile:
     """Of a process. ``rate`` 0: nothing is measured, and asking costs one comparison. ``detailed``: each stage by
-    itself, else whole messages alone."""
+    itself too, else whole messages alone."""
 
     def __init__(self) -> None:
         self.rate, self.detailed = 0.0, False
@@ -49,25 +49,13 @@ class Profile:
             self.stages, self._slowest = {}, []
         self.rate, self.detailed = rate, detailed
 
-    def begun(self) -> float:
-        """When a message began that is to be measured; 0.0 where it is not."""
-        return time.perf_counter() if self.rate and random.random() < self.rate else 0.0  # noqa: S311 - a sample
+    def sample(self, message_id: str = "") -> Measured | None:
+        """None where the message is not measured."""
+        measured = self.rate and random.random() < self.rate  # noqa: S311 - a sample
+        return Measured(self, message_id) if measured else None
 
-    def whole(self, stage: str, began: float, message_id: str) -> None:
-        self._add(stage, began, message_id)
-
-    def part(self, stage: str, began: float, message_id: str) -> float:
-        """A stage of a message ended; now, when the next one begins. Nothing where ``began`` is 0.0."""
-        if not began:
-            return 0.0
-        if self.detailed:
-            self._add(stage, began, message_id)
-        return time.perf_counter()
-
-    def _add(self, stage: str, began: float, message_id: str) -> None:
-        if not began:
-            return
-        took = time.perf_counter() - began
+    def add(self, stage: str, took: float, message_id: str) -> None:
+        """``took``: seconds."""
         found = self.stages.setdefault(stage, Stage())
         found.count += 1
         found.total += took
@@ -83,6 +71,27 @@ class Profile:
     def slowest(self, count: int) -> list[Operation]:
         """The slowest first."""
         return [one for _, _, one in heapq.nlargest(count, self._slowest)]
+
+
+class Measured:
+    """One message on its way."""
+
+    __slots__ = ("_began", "_profile", "_since", "message_id")
+
+    def __init__(self, profile: Profile, message_id: str) -> None:
+        self._profile, self.message_id = profile, message_id
+        self._began = self._since = time.perf_counter()
+
+    def stage(self, name: str) -> None:
+        """It ended; the next one begins."""
+        now = time.perf_counter()
+        if self._profile.detailed:
+            self._profile.add(name, now - self._since, self.message_id)
+        self._since = now
+
+    def end(self, name: str) -> None:
+        """Of the whole way."""
+        self._profile.add(name, time.perf_counter() - self._began, self.message_id)
 
 
 #: Of this process, as its metrics are.
