@@ -78,7 +78,7 @@ def test_missing_topics_are_made_and_a_second_run_finds_them_right(
     kafka: Kafka, topics: Topics, spec: Integration
 ) -> None:
     names = [topic.name for topic in all_topics(spec)]
-    assert len(names) == 2 * 5 + 3
+    assert len(names) == 2 * 6 + 4
     before = topics(kafka.bootstrap, "--check")
     assert before.code == 1
     assert before.out.splitlines() == [f"{name}: is missing" for name in names]
@@ -103,7 +103,7 @@ def test_what_differs_is_named_and_never_changed(kafka: Kafka, topics: Topics, s
         f"{events}: retention.ms is 1000, expected {30 * 24 * 3600 * 1000}",
         next(line for line in lines if "max.message.bytes" in line),
     }
-    assert first.out.count("created ") == 12
+    assert first.out.count("created ") == 15
     second = topics(kafka.bootstrap)
     assert (second.code, second.out.splitlines()) == (1, lines)
 
