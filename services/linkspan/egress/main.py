@@ -65,14 +65,8 @@ async def run(
     services = _services(integration, flows, settings, clients, tracing, tail)
     database = open_database(settings.database(integration.integration))
     checks = _checks(integration, services, tail) | {"database": database.check}
-    status = EgressStatus(services, lambda: tail.applied)
-    control_settings: ControlSettings = read_settings(ControlSettings)
-    plane = ControlPlane(
-        Host("egress", integration, catalog, clients, BlobStore(settings.blobs), database, checks),
-        control_settings,
-        tail,
-        status.say,
-    )
+    served = Host("egress", integration, catalog, clients, BlobStore(settings.blobs), database, checks)
+    plane = _plane(served, tail, services)
     address = f"http://{host}:{listener.getsockname()[1]}"
     async with http_server(_operations(checks), listener), plane.running(host, control_port) as control:
         for service in services:
@@ -83,6 +77,12 @@ async def run(
             await asyncio.gather(*(service.stop() for service in services))
             await discarded()
             tracing.close()
+
+
+def _plane(host: Host, tail: ControlTail, services: list[FlowService]) -> ControlPlane:
+    """Raises UserMistake."""
+    settings: ControlSettings = read_settings(ControlSettings)
+    return ControlPlane(host, settings, tail, EgressStatus(services, lambda: tail.applied).say)
 
 
 async def _until(stop: asyncio.Event, services: list[FlowService], joined: Callable[[], None]) -> None:
