@@ -1,5 +1,8 @@
 """``linkspan demo`` as a person or a script runs it."""
 
+import json
+import os
+import re
 import socket
 import subprocess
 import sys
@@ -42,7 +45,8 @@ def test_keep_leaves_it_running_and_stop_ends_it(tmp_path: Path) -> None:
     ended = demo(tmp_path, *on_free_ports(), "--keep")
     assert ended.returncode == 0, ended.stderr
     assert len(processes_below(tmp_path)) >= 5
-    assert demo(tmp_path, "--stop").stdout == "5 processes of an earlier demo ended\n"
+    assert told_as_the_screen_says(ended.stdout) == ["PlanUploaded", "AnalysisComplete"]
+    assert demo(tmp_path, "--stop").stdout == "6 processes of an earlier demo ended\n"
     deadline = time.monotonic() + 20
     while processes_below(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -56,6 +60,22 @@ def test_a_port_in_use_is_said_in_one_line_with_exit_code_2(tmp_path: Path) -> N
     assert ended.returncode == 2
     assert len(ended.stderr.splitlines()) == 1
     assert f"port {port} (for ingress) is in use" in ended.stderr
+
+
+def told_as_the_screen_says(screen: str) -> list[str]:
+    """Types of the messages of the story that it names, as soon as the ledger has them all."""
+    environ = dict(re.findall(r"export (LINKSPAN_\w+)=(\S+)", screen))
+    named = re.search(r"linkspan (message \S+)", screen)
+    assert named
+    command = [sys.executable, "-m", "linkspan", *named[1].split(), "--output", "json"]
+    deadline = time.monotonic() + 60
+    while True:
+        done = subprocess.run(command, env=os.environ | environ, capture_output=True, text=True, check=False)
+        found = json.loads(done.stdout)["messages"] if done.returncode == 0 else []
+        delivered = [one for one in found if one["message"]["status"] == "MESSAGE_STATUS_DELIVERED"]
+        if len(delivered) >= 2 or time.monotonic() > deadline:
+            return [one["message"]["type"] for one in delivered]
+        time.sleep(0.5)
 
 
 def processes_below(directory: Path) -> list[str]:

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from linkspan import __version__
+from linkspan.cli.ended import CommandEnded, ExitCode
+from linkspan.cli.help_lines import LINES
 from linkspan.kernel.errors import UserMistake
 
 #: command -> where its function (or typer app) is; imported only when it is called, so that each starts fast.
@@ -18,35 +20,52 @@ COMMANDS = {
     "broker": "linkspan.broker.command:broker",
     "ingress": "linkspan.ingress.main:ingress",
     "egress": "linkspan.egress.main:egress",
+    "insight": "linkspan.insight.main:insight",
     "ledger": "linkspan.ledger.main:ledger_app",
     "plan-manager": "linkspan.reference.plan_manager.main:plan_manager",
     "analysis": "linkspan.reference.analysis.main:analysis",
     "topics": "linkspan.cli.topics:topics",
     "check": "linkspan.cli.check:check",
-    "audit": "linkspan.cli.audit:audit",
-    "dead-letters": "linkspan.cli.letters:dead_letters",
-    "redrive": "linkspan.cli.letters:redrive",
-    "discard": "linkspan.cli.letters:discard",
+    "audit": "linkspan.cli.control.audit:audit",
     "schemas": "linkspan.cli.schemas:schemas_app",
+    "status": "linkspan.cli.control.status:status",
+    "messages": "linkspan.cli.control.messages:messages",
+    "message": "linkspan.cli.control.message:message",
+    "tail": "linkspan.cli.control.tail:tail",
+    "conversations": "linkspan.cli.control.conversations:conversations",
+    "dead-letters": "linkspan.cli.control.letters:dead_letters",
+    "dead-letter": "linkspan.cli.control.letters:dead_letter",
+    "redrive": "linkspan.cli.control.decide:redrive",
+    "discard": "linkspan.cli.control.decide:discard",
+    "pause": "linkspan.cli.control.switches:pause",
+    "resume": "linkspan.cli.control.switches:resume",
+    "reset-breaker": "linkspan.cli.control.switches:reset_breaker",
+    "flush-queue": "linkspan.cli.control.flush:flush_queue",
+    "log-level": "linkspan.cli.control.tuning:log_level",
+    "profiling": "linkspan.cli.control.tuning:profiling",
+    "audit-trail": "linkspan.cli.control.trail:audit_trail",
+    "profile": "linkspan.cli.control.profile_command:profile",
 }
 
 
 def main() -> None:
-    """Exit codes: 0 done, 1 the answer is no (a check failed), 2 a mistake in what was given."""
+    """Exit codes: 0 done, 1 the answer is no, 2 a mistake in what was given, 3 not reached, 4 not allowed."""
     try:
-        code = build(_wanted(sys.argv[1:]))(standalone_mode=False)
+        code = build(_wanted(_words()))(standalone_mode=False, prog_name="linkspan")
+    except CommandEnded as ended:
+        _fail(str(ended), ended.code)
     except (UserMistake, typer.TyperException) as error:
         _fail(error.format_message() if isinstance(error, typer.TyperException) else str(error))
     except (typer.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        sys.exit(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def build(names: list[str]) -> typer.Typer:
-    """The app with these commands."""
+def build(name: str | None = None) -> typer.Typer:
+    """The app with this command, or with all of them to be listed."""
     app = typer.Typer(
         name="linkspan",
         no_args_is_help=True,
@@ -54,18 +73,27 @@ def build(names: list[str]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    for name in names:
-        try:
-            made = _load(name)
-        except UserMistake:
-            if len(names) == 1:
-                raise
-            continue  # an extra that is not installed: its commands are not listed
-        if isinstance(made, typer.Typer):
-            app.add_typer(made, name=name)
-        else:
-            app.command(name)(made)
+    if name is not None:
+        _add(app, name, _load(name))
+        return app
+    listed = {known: (line, panel) for panel, lines in LINES.items() for known, line in lines.items()}
+    for known, (line, panel) in listed.items():
+        if known in COMMANDS:
+            app.command(known, help=line, rich_help_panel=panel)(_nothing)
+    for other in COMMANDS.keys() - listed.keys():
+        _add(app, other, _load(other))
     return app
+
+
+def _add(app: typer.Typer, name: str, made: Any) -> None:
+    if isinstance(made, typer.Typer):
+        app.add_typer(made, name=name)
+    else:
+        app.command(name)(made)
+
+
+def _nothing() -> None:
+    """Stands in the list for a command, which is imported only when it is called."""
 
 
 def _load(command: str) -> Any:
@@ -75,7 +103,7 @@ def _load(command: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("linkspan"):
             raise
-        extra = {"broker": "broker", "demo": "broker,plans"}.get(command, "plans")
+        extra = {"broker": "broker", "demo": "broker,plans", "insight": "insight"}.get(command, "plans")
         raise UserMistake(
             f"{command} needs the package {error.name}: install it with pip install 'linkspan[{extra}]'"
         ) from error
@@ -95,15 +123,20 @@ def _root(
     """A bridge between two systems that loses nothing."""
 
 
-def _wanted(arguments: list[str]) -> list[str]:
-    first = next((argument for argument in arguments if not argument.startswith("-")), None)
-    if first in COMMANDS:
-        return [first]
-    return ["broker"] if "--version" in arguments else list(COMMANDS)
+def _words() -> list[str]:
+    """What was given after our name, or what a shell wants completed."""
+    if any(name in os.environ for name in ("_LINKSPAN_COMPLETE", "_TYPER_COMPLETE_ARGS")):
+        return (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or "").split()[1:]
+    return sys.argv[1:]
 
 
-def _fail(text: str) -> None:
-    lines = [line for line in text.splitlines() if line.strip()] or ["something was wrong"]
-    for line in lines:
-        sys.stderr.write(f"linkspan: {line}\n")
-    sys.exit(2)
+def _wanted(words: list[str]) -> str | None:
+    first = next((word for word in words if not word.startswith("-")), None)
+    return first if first in COMMANDS else None
+
+
+def _fail(text: str, code: int = ExitCode.MISTAKE) -> None:
+    for line in text.splitlines():
+        if line.strip():
+            sys.stderr.write(f"linkspan: {line}\n")
+    sys.exit(code)

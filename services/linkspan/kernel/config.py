@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -12,6 +11,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from linkspan.kernel.errors import UserMistake
+from linkspan.kernel.places import default_data_dir
 
 
 class Mode(StrEnum):
@@ -41,10 +41,6 @@ def _is_server(text: str) -> bool:
 def _checked_queue(url: str) -> str:
     kafka_servers(url)
     return url
-
-
-def default_data_dir() -> Path:
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "linkspan"
 
 
 class Settings(BaseSettings):

@@ -45,7 +45,8 @@ def demo(
     stop: Annotated[bool, typer.Option("--stop", help="End what an earlier demo left running, and return.")] = False,
     data_dir: Annotated[Path, typer.Option(help="Where the demo keeps its data and logs.")] = Path(".linkspan/demo"),
     first_port: Annotated[
-        int, typer.Option(help="First of four ports: ingress, plan manager, analysis, egress.", min=1, max=65520)
+        int,
+        typer.Option(help="First of five ports: ingress, plan manager, analysis, egress, ledger.", min=1, max=65520),
     ] = 8080,
     kafka_port: Annotated[int, typer.Option(help="Port of the embedded Kafka.", min=1, max=65535)] = 9092,
 ) -> None:
@@ -95,6 +96,7 @@ async def _run(stack: Stack, console: Console) -> None:
         await _follow(stack, stories, topics, client, console)
     console.print(screen.result(stories))
     console.print(screen.where_next(stories, stack.ports, stack.directory / "logs"))
+    console.print(screen.commands(stories, stack.ports, stack.directory), soft_wrap=True)
 
 
 def _write_plans(directory: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -72,6 +75,20 @@ def where_next(stories: Sequence[Story], ports: Ports, logs: Path) -> Renderable
     table.add_row("Kafka", f"127.0.0.1:{ports.kafka} (topics plans.plan-uploaded.events, ….outcomes, …)")
     table.add_row("logs", str(logs))
     return table
+
+
+def commands(stories: Sequence[Story], ports: Ports, data: Path) -> Text:
+    """To be copied, so nothing may break their lines."""
+    ours = Path(sys.executable).with_name("linkspan")
+    linkspan = "linkspan" if shutil.which("linkspan") else shlex.quote(str(ours))
+    lines = (
+        "look at it from another terminal",
+        f" export LINKSPAN_CONTROL=127.0.0.1:{ports.control['ingress']}",
+        f" export LINKSPAN_DATA={shlex.quote(str(data.absolute()))}",
+        f" {linkspan} status --watch",
+        f" {linkspan} message {stories[0].correlation_id}",
+    )
+    return Text("\n".join(lines))
 
 
 def _since(story: Story, hop: int) -> str:

@@ -1,0 +1,26 @@
+"""How a command ends: exit codes, and the exception that carries one with its line."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from linkspan.kernel.errors import LinkspanError
+
+
+class ExitCode(IntEnum):
+    """Stable; scripts rely on them."""
+
+    DONE = 0
+    NO = 1
+    MISTAKE = 2
+    AWAY = 3
+    NOT_ALLOWED = 4
+    INTERRUPTED = 130
+
+
+class CommandEnded(LinkspanError):
+    """The command could not do what was asked; the text is for stderr."""
+
+    def __init__(self, text: str, code: ExitCode) -> None:
+        super().__init__(text)
+        self.code = code
