@@ -77,6 +77,10 @@ class FlowTopics:
     def of(cls, integration: str, flow: str) -> FlowTopics:
         return cls(*(f"{integration}.{flow}.{part}" for part in ("events", "outcomes", "parked", "state", "replays")))
 
+    @property
+    def flow(self) -> str:
+        return self.events.split(".")[1]
+
 
 def egress_group(integration: str, flow: str) -> str:
     """The consumer group that delivers a flow."""

@@ -14,7 +14,7 @@ from tests.integration.egress.bridge import Bridge, EgressProcess, in_order, lin
 from tests.integration.egress.conftest import MakeBridge, rest_system
 from tests.integration.egress.destinations import RestDestination, until
 
-from linkspan.control.v1 import status_pb2
+from linkspan.control.v1 import commands_pb2, status_pb2
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 KEYS = 40
@@ -120,3 +120,25 @@ async def test_a_pause_stops_all_replicas_within_a_second_outlives_their_death_a
         order_id(key): list(range(load.lines)) for key in range(KEYS)
     }
     assert all(in_order(lines) for lines in delivered.values())
+
+
+async def test_a_paused_sender_is_told_of_its_dead_letters_when_it_is_resumed(
+    bridge: MakeBridge, rest: RestDestination
+) -> None:
+    """And what others deliver goes on."""
+    rest.reply = lambda got: 422 if "refusals" not in got.path and got.order[1] == 1 else 201
+    notices = {"method": "PUT", "path": "/refusals/{messageId}"}
+    made = await bridge(rest_system(rest), shop={"kind": "rest", "url": rest.url}, refusal=notices)
+
+    async def told(what: str, caller: Caller) -> None:
+        target = commands_pb2.Target(destination="shop")
+        await caller(what, getattr(commands_pb2, f"{what}Request")(target=target, reason="to see"))
+
+    async with made.egress() as process, calling(process.control, token(made)) as caller:
+        await told("Pause", caller)
+        await made.append((order_id(1), 0), (order_id(1), 1))
+        await made.wait_outcomes(2)
+        await asyncio.sleep(2)
+        assert not [got for got in rest.got if "refusals" in got.path]
+        await told("Resume", caller)
+        await until(lambda: any("refusals" in got.path for got in rest.got))

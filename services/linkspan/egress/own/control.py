@@ -19,6 +19,11 @@ class Inbox:
         self._expected: int | None = None
         self.waiting: deque[tuple[int, Command]] = deque()
 
+    @property
+    def heard_below(self) -> int:
+        """All commands below this offset were heard; 0 before the beginning."""
+        return self._expected or 0
+
     def hear(self, offset: int, command: Command, _verdict: Verdict) -> None:
         """From the tail, which may be ahead of what was read, or behind."""
         if self._expected is None:

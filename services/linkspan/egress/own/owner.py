@@ -284,6 +284,8 @@ class PartitionOwner:
         if store is None:
             return
         self._tell_standing()
+        if self._drainer is not None:
+            self._drainer.settle()
         position = self.state.position(await self._consumer.position(self._events))
         if position != self.checkpointed:
             await store.write(checkpoint_records(self._flow, self.partition, position, self.state.memory))

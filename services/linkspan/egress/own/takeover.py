@@ -72,6 +72,7 @@ class Takeover:
         self._clients, self._membership, self._codec, self._above = clients, membership, codec, above
         self._ids = ids
         self._partition = partition
+        self._flow = topics.flow.encode()
         self._events = TopicPartition(topics.events, partition)
         self._outcomes = TopicPartition(topics.outcomes, partition)
         self._state = TopicPartition(topics.state, partition)
@@ -119,7 +120,7 @@ class Takeover:
         before: list[tuple[int, Command]] = []
 
         def take(record: Any) -> None:
-            command = control.read(record.offset, record.value)
+            command = control.read(record.offset, record.value) if record.key in (None, self._flow) else None
             if command is not None:
                 before.append((record.offset, command))
 
