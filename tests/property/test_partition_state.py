@@ -343,17 +343,15 @@ class Partition(RuleBasedStateMachine):
 
     @invariant()
     def a_flush_gives_up_what_it_means_and_is_done_only_then(self) -> None:
-        for fact in self.valid():
-            assert not fact.flushed or fact.offset < self.commands[fact.control][1]
-        if hasattr(self, "state"):
-            finished = self.finished()
-            for kind, until in self.commands[: self.state.control]:
-                assert kind != "flush" or all(offset in finished for offset in self.events if offset < until)
-
-    @invariant()
-    def what_was_given_up_is_not_sent_any_more(self) -> None:
-        given_up = {fact.offset for fact in self.valid() if fact.flushed}
-        assert not given_up & set(getattr(self, "under_way", {}))
+        """And what was given up is not sent any more."""
+        if not any(kind == "flush" for kind, _ in self.commands):
+            return
+        given_up = {fact.offset: fact.control for fact in self.valid() if fact.flushed}
+        assert all(offset < self.commands[control][1] for offset, control in given_up.items())
+        assert not given_up.keys() & self.under_way.keys()
+        finished = self.finished()
+        for kind, until in self.commands[: self.state.control]:
+            assert kind != "flush" or all(offset in finished for offset in self.events if offset < until)
 
     @invariant()
     def order_of_each_key_is_kept(self) -> None:

@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 #: Kafka has so long to take them, seconds, and a hundredth of a second for each.
 _APPEND = 5.0
-#: And this process so long to read them back.
+#: And this process so long to read them back, and a millisecond for each.
 _READ_BACK = 5.0
 
 
@@ -44,7 +44,7 @@ class Commands:
         self._tail.listen(heard)
         try:
             end = await self._append(commands)
-            async with asyncio.timeout(_READ_BACK):
+            async with asyncio.timeout(_READ_BACK + len(commands) / 1000):
                 await self._tail.reached(end)
         except TimeoutError as error:
             raise kafka_away("the commands were given, but not read back in time; ListCommands shows them") from error

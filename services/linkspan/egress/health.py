@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from linkspan.control.tail import ControlTail
 from linkspan.egress.deliver.adapter import Adapter
 from linkspan.egress.deliver.reach import listens
 from linkspan.egress.own.member import FlowMember
@@ -11,11 +12,12 @@ from linkspan.kernel.lifecycle import Check
 from linkspan.kernel.spec import System
 
 
-def queue_check(members: Sequence[FlowMember]) -> Check:
-    """All flows are members of their groups, and Kafka answers."""
+def queue_check(members: Sequence[FlowMember], tail: ControlTail) -> Check:
+    """All flows are members of their groups, Kafka answers, and what is paused is known."""
 
     async def check() -> str | None:
-        return next((trouble for member in members if (trouble := member.trouble())), None)
+        trouble = next((trouble for member in members if (trouble := member.trouble())), None)
+        return trouble or (None if tail.caught_up.is_set() else "the control topic is not read to its end yet")
 
     return check
 

@@ -64,15 +64,9 @@ async def run(
     tail = ControlTail(clients, integration.integration, CommandCodec(catalog))
     services = _services(integration, flows, settings, clients, tracing, tail)
     database = open_database(settings.database(integration.integration))
-    checks = _checks(integration, services) | {"database": database.check}
-    status = EgressStatus(services, lambda: tail.applied)
-    control_settings: ControlSettings = read_settings(ControlSettings)
-    plane = ControlPlane(
-        Host("egress", integration, catalog, clients, BlobStore(settings.blobs), database, checks),
-        control_settings,
-        tail,
-        status.say,
-    )
+    checks = _checks(integration, services, tail) | {"database": database.check}
+    served = Host("egress", integration, catalog, clients, BlobStore(settings.blobs), database, checks)
+    plane = _plane(served, tail, services)
     address = f"http://{host}:{listener.getsockname()[1]}"
     async with http_server(_operations(checks), listener), plane.running(host, control_port) as control:
         for service in services:
@@ -83,6 +77,12 @@ async def run(
             await asyncio.gather(*(service.stop() for service in services))
             await discarded()
             tracing.close()
+
+
+def _plane(host: Host, tail: ControlTail, services: list[FlowService]) -> ControlPlane:
+    """Raises UserMistake."""
+    settings: ControlSettings = read_settings(ControlSettings)
+    return ControlPlane(host, settings, tail, EgressStatus(services, lambda: tail.applied).say)
 
 
 async def _until(stop: asyncio.Event, services: list[FlowService], joined: Callable[[], None]) -> None:
@@ -131,8 +131,8 @@ def _services(
     ]
 
 
-def _checks(integration: Integration, services: list[FlowService]) -> dict[str, Check]:
-    checks = {"messageQueue": queue_check([service.member for service in services])}
+def _checks(integration: Integration, services: list[FlowService], tail: ControlTail) -> dict[str, Check]:
+    checks = {"messageQueue": queue_check([service.member for service in services], tail)}
     for label, (name, system) in zip(("systemA", "systemB"), integration.systems.items(), strict=False):
         adapters = [service.adapter for service in services if integration.flows[service.name].to == name]
         checks[label] = destination_check(system, adapters)

@@ -7,8 +7,10 @@ from typing import Any
 import aiohttp
 import pytest
 from aiokafka import AIOKafkaProducer
-from tests.integration.ingress.site import Site, message_id, order
+from tests.integration.control.client import calling
+from tests.integration.ingress.site import Replica, Site, message_id, order
 
+from linkspan.control.v1 import status_pb2
 from linkspan.kernel.codec import OutcomeCodec, RecordCodec
 from linkspan.kernel.message import now_micros
 from linkspan.kernel.schemas import SchemaCatalog, packaged_schemas
@@ -133,6 +135,31 @@ async def test_a_destination_that_is_back_is_waited_for(
     assert not asked.done()
     await decide(site, {"kind": "delivered", "messageId": message_id(message)})
     assert (await asyncio.wait_for(asked, 30))[0] == 200
+
+
+async def test_while_the_flow_is_paused_it_is_queued_at_once_and_whoever_waits_is_told(
+    client: aiohttp.ClientSession, site: Site, started: Replica
+) -> None:
+    """Over the control API of ingress itself, which says how it stands too."""
+    token = (site.folder / "data" / "control" / "token").read_text().strip()
+    asked = asyncio.create_task(waiting(client, order(), 60))
+    async with calling(started.control, token) as caller:
+        await asyncio.sleep(0.5)
+        assert (await caller.pause()).result == "paused"
+        status, body, _ = await asyncio.wait_for(asked, 30)
+        assert (status, body["queued"], body["willRetry"]) == (202, True, True)
+        began = time.monotonic()
+        status, body, _ = await waiting(client, order(), 60)
+        assert (status, body["willRetry"], time.monotonic() - began < 30) == (202, True, True)
+        said = await caller("GetStatus", status_pb2.GetStatusRequest())
+        flows = {flow.flow: flow.paused for flow in said.flows}
+        assert flows == {"orders": True, "reports": False}
+        (replica,) = [one for one in said.replicas if one.control_address == started.control]
+        assert (replica.service, replica.spooled, replica.control_offset >= 1) == ("ingress", 0, True)
+        assert (await caller.resume()).result == "resumed"
+        asked = asyncio.create_task(waiting(client, order(), 20))
+        await asyncio.sleep(1)
+        assert not asked.done()
 
 
 async def test_what_was_said_long_ago_is_not_believed(client: aiohttp.ClientSession, site: Site) -> None:
