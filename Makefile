@@ -53,7 +53,7 @@ protos: $(STAMP) ## generates services/linkspan/control/v1 from protos/
 	sh scripts/protos.sh services $(BIN)
 
 lock: $(STAMP) ## resolves requirements.lock anew
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --group bench --generate-hashes \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --generate-hashes \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
 
 clean: ## removes .venv and everything made beside it

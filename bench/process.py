@@ -21,7 +21,7 @@ class Process:
             )
         self._process = psutil.Process(self._popen.pid)
 
-    def ready(self, says: str, seconds: float = 40) -> str:
+    def ready(self, says: str, seconds: float = 120) -> str:
         """The first line that holds ``says``."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self._popen.poll() is None:

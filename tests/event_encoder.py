@@ -20,11 +20,10 @@ class EventEncoder:
 
     def encode(self, datum: Datum) -> Encoded:
         """``datum`` must fit the schema (see ``kernel.json_form``)."""
-        out = bytearray(self._prefix)
+        out = [self._prefix]
+        payload: list[bytes] = []
         self._header(out, datum["header"])
-        start = len(out)
-        self._payload(out, datum["payload"])
-        end = len(out)
+        self._payload(payload, datum["payload"])
+        out += payload
         self._metadata(out, datum["metadata"])
-        value = bytes(out)
-        return Encoded(value, hashlib.blake2b(value[start:end], digest_size=8).digest())
+        return Encoded(b"".join(out), hashlib.blake2b(b"".join(payload), digest_size=8).digest())

@@ -15,8 +15,8 @@ from aiokafka import AIOKafkaProducer
 from tests.integration.egress.bridge import Bridge, EgressProcess, order_id
 from tests.integration.egress.destinations import Got
 
-from linkspan.egress.partition.memory import FINISHING
 from linkspan.kernel.records.epoch import Epoch
+from linkspan.kernel.records.fact import FINISHING
 from linkspan.kernel.topics import partition_of
 
 KEYS = 12

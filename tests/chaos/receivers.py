@@ -1,7 +1,8 @@
 """The two systems of the chaos run as receivers: each keeps its own record, on disk, and misbehaves on command.
 
 The record has a line for each delivery, written before anything is answered: arrival number, id, key, line, sequence,
-redelivery mark, time, connection, and how the receiver treats it; ``took`` says whether it keeps the message.
+redelivery mark, time, connection, whether it is of an unwanted kind, and how the receiver treats it; ``took`` says
+whether it keeps the message.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from linkspan.broker.ports import HOST, choose
 TAKES = {"fine", "late", "silence", "twice", "cut"}
 REFUSES = {"500", "503", "429", "busy"}
 LATE = 6.0
-#: A message whose text is this is refused for good.
+#: A message whose text is this is refused for good, until somebody mends the system for it.
 UNWANTED = "unwanted"
 
 
@@ -39,9 +40,9 @@ class Journal:
         self._numbers = itertools.count()
         self.ids: set[str] = set()
 
-    def keep(self, said: dict[str, Any], how: str, connection: str) -> bool:
+    def keep(self, said: dict[str, Any], how: str, connection: str, refused: bool) -> None:
         payload = said["body"]["payload"]
-        took = how in TAKES and payload["text"] != UNWANTED
+        took = how in TAKES and not refused
         entry = {
             "n": next(self._numbers),
             "at": time.time(),
@@ -53,12 +54,12 @@ class Journal:
             "retries": said["body"]["metadata"]["retryCount"],
             "connection": connection,
             "how": how,
+            "unwanted": payload["text"] == UNWANTED,
             "took": took,
         }
         self._out.write(json.dumps(entry) + "\n")
-        if took or payload["text"] == UNWANTED:
+        if took or refused:
             self.ids.add(said["id"])
-        return took
 
 
 class Receiver:
@@ -70,6 +71,7 @@ class Receiver:
         self.port = choose()
         self.how, self.share = "fine", 0.0
         self.answering = answering
+        self.mended: set[str] = set()
         self._rng = random.Random(seed)
 
     @property
@@ -78,6 +80,10 @@ class Receiver:
 
     def manner(self) -> str:
         return self.how if self._rng.random() < self.share else "fine"
+
+    def refuses(self, said: dict[str, Any]) -> bool:
+        """For good."""
+        return said["body"]["payload"]["text"] == UNWANTED and said["id"] not in self.mended
 
 
 class RestReceiver(Receiver):
@@ -99,8 +105,8 @@ class RestReceiver(Receiver):
             "redelivery": fields.get("Linkspan-Redelivery") == "possible",
             "body": body,
         }
-        how = self.manner()
-        self.journal.keep(said, how, f"{id(request.transport):x}")
+        how, refused = self.manner(), self.refuses(said)
+        self.journal.keep(said, how, f"{id(request.transport):x}", refused)
         await asyncio.sleep(self.answering)
         if how == "silence":
             await asyncio.sleep(60)
@@ -111,7 +117,7 @@ class RestReceiver(Receiver):
         if how in REFUSES:
             headers = {"Retry-After": "1"} if how in {"503", "429"} else {}
             return web.json_response({}, status=503 if how == "busy" else int(how), headers=headers)
-        return web.json_response({}, status=422 if body["payload"]["text"] == UNWANTED else 201)
+        return web.json_response({}, status=422 if refused else 201)
 
 
 def _reset(transport: asyncio.BaseTransport | None) -> None:
@@ -144,24 +150,24 @@ class SocketReceiver(Receiver):
         tasks: set[asyncio.Task[None]] = set()
         async for frame in connection:
             said = json.loads(frame)
-            how = self.manner()
-            self.journal.keep(said, how, connection.id.hex[:12])
-            task = asyncio.create_task(self._answer(connection, said, how))
+            how, refused = self.manner(), self.refuses(said)
+            self.journal.keep(said, how, connection.id.hex[:12], refused)
+            task = asyncio.create_task(self._answer(connection, said["id"], how, refused))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
-    async def _answer(self, connection: ServerConnection, said: dict[str, Any], how: str) -> None:
+    async def _answer(self, connection: ServerConnection, message_id: str, how: str, refused: bool) -> None:
         await asyncio.sleep(LATE if how == "late" else self.answering)
         if how == "cut":
             _reset(connection.transport)
         if how in {"cut", "silence"}:
             return
-        answer: dict[str, Any] = {"kind": "ack", "id": said["id"]}
-        if said["body"]["payload"]["text"] == UNWANTED:
+        answer: dict[str, Any] = {"kind": "ack", "id": message_id}
+        if refused:
             faults = [{"field": "payload.text", "error": "unwanted"}]
-            answer = {"kind": "nack", "id": said["id"], "reason": "invalid", "errors": faults}
+            answer = {"kind": "nack", "id": message_id, "reason": "invalid", "errors": faults}
         elif how in REFUSES:
-            answer = {"kind": "nack", "id": said["id"], "reason": "busy", "errors": [], "retryAfter": 0.5}
+            answer = {"kind": "nack", "id": message_id, "reason": "busy", "errors": [], "retryAfter": 0.5}
         with suppress(ConnectionClosed):
             for _ in range(2 if how == "twice" else 1):
                 await connection.send(json.dumps(answer))

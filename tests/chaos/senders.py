@@ -12,8 +12,10 @@ import aiohttp
 from tests.chaos.fleet import FLOWS, Member
 from tests.chaos.receivers import UNWANTED
 
-#: One message of so many of ``reports`` is one that the receiver refuses for good.
+#: One message of so many of ``reports`` is one that the receiver refuses for good, and of so many of those keys of
+#: ``orders`` that have any: one key in so many.
 UNWANTED_EVERY = 97
+HOLDING_EVERY, HOLDING_KEYS = 17, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +35,14 @@ class Senders:
     """``messages`` in all, spread over ``seconds``, and caught up with after an outage.
 
     A key of ``orders`` stays with one replica: where a flow spools, order is promised by replica. ``reports`` go to
-    any, and after a failure to the next.
+    any, and after a failure to the next. ``holding``: there are unwanted ones among the orders, too.
     """
 
-    def __init__(self, replicas: list[Member], messages: int, seconds: float, keys: int) -> None:
+    def __init__(
+        self, replicas: list[Member], messages: int, seconds: float, keys: int, *, holding: bool = False
+    ) -> None:
         self._replicas, self._messages, self._seconds, self._keys = replicas, messages, seconds, keys
+        self._holding = holding
         self.accepted: list[Accepted] = []
         self._begun = 0
         self._since = time.monotonic()
@@ -53,11 +58,17 @@ class Senders:
         key, line = key_of(number), 0
         while await self.turn():
             message_id = str(uuid.uuid4())
-            unwanted = kind == "Report" and (number + line) % UNWANTED_EVERY == 0
+            unwanted = self._unwanted(kind, number, line)
             body = message(kind, message_id, key, line, UNWANTED if unwanted else f"line {line}")
             tries = await self._until_accepted(session, body, self._chooser(kind, number))
             self.accepted.append(Accepted(message_id, FLOWS[kind], key, line, unwanted, tries, time.time()))
             line += 1
+
+    def _unwanted(self, kind: str, number: int, line: int) -> bool:
+        if kind == "Report":
+            return (number + line) % UNWANTED_EVERY == 0
+        order = number // 2
+        return self._holding and order % HOLDING_KEYS == 0 and (order + line) % HOLDING_EVERY == HOLDING_EVERY - 1
 
     async def turn(self) -> bool:
         """Waits until the next message of anybody is due; False when all are sent."""

@@ -90,7 +90,8 @@ async def toxiproxy(folder: Path) -> AsyncIterator[Toxiproxy]:
             command, "-host", HOST, "-port", str(port), stdout=log, stderr=log, start_new_session=True
         )
     try:
-        async with aiohttp.ClientSession(f"http://{HOST}:{port}") as session:
+        once = aiohttp.TCPConnector(force_close=True)  # it closes idle connections, and a fault is not asked for twice
+        async with aiohttp.ClientSession(f"http://{HOST}:{port}", connector=once) as session:
             await _answers(session)
             yield Toxiproxy(session)
     finally:

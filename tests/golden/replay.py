@@ -6,6 +6,8 @@ import tempfile
 from dataclasses import asdict
 from typing import Any
 
+import msgspec
+
 from linkspan.egress.partition.effect import Record
 from linkspan.egress.partition.holds import Holds
 from linkspan.egress.partition.ids import Ids
@@ -69,7 +71,7 @@ class Replay:
         """Record and headers of each outcome."""
         return [
             {"partition": partition, "at": record.offset, "record": self._outcomes.decode(record.value)}
-            | {"fact": asdict(fact_of(record)) | {"key": _text(record.key)}}
+            | {"fact": msgspec.structs.asdict(fact_of(record)) | {"key": _text(record.key)}}
             for record in self._history.of("outcomes", partition)
         ]
 

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from linkspan.ingress.errors import Malformed
 from linkspan.ingress.flows import flow_intakes
 from linkspan.ingress.validate import Origin, Validator, encode
 from linkspan.kernel.avro.reader import compiled_reader
-from linkspan.kernel.avro.varint import unread_time, unread_varint, varint
+from linkspan.kernel.avro.varint import time, unread_time, unread_varint, varint
 from linkspan.kernel.avro.writer import compiled, compiled_struct
 from linkspan.kernel.codec import Decoder
 from linkspan.kernel.errors import Poison
@@ -93,14 +94,14 @@ def test_what_a_sender_sends_becomes_the_bytes_of_fastavro_with_its_defaults_nam
     schema = data.draw(records)
     sent = data.draw(fitting(schema))
     struct = msgspec.json.decode(json.dumps(sent), type=struct_type(schema, unset=True))
-    write, fill = compiled_struct(schema, "payload"), filler(schema)
+    write, fill = compiled_struct(schema, "payload", names=data.draw(st.booleans())), filler(schema)
     assert write
-    out, filled, wanted = bytearray(), list[str](), list[str]()
+    out, filled, wanted = list[bytes](), list[str](), list[str]()
     counted = write(out, struct, filled)
     datum = plain(struct)
     if fill:
         fill(datum, "payload", wanted)
-    assert bytes(out) == by_fastavro(schema, datum)
+    assert b"".join(out) == by_fastavro(schema, datum)
     assert sorted(filled) == sorted(wanted)
     assert counted == marks(sent)
 
@@ -112,12 +113,13 @@ def test_what_is_read_is_what_fastavro_reads(data: st.DataObject) -> None:
     datum = JsonForm(schema, "payload").datum(data.draw(fitting(schema)))
     write = compiled(schema)
     assert write
-    out = bytearray(b"head")
+    out: list[bytes] = []
     write(out, datum)
-    assert bytes(out[4:]) == by_fastavro(schema, datum)
+    body = b"".join(out)
+    assert body == by_fastavro(schema, datum)
     decoder = Decoder([[schema | {"namespace": "n"}]])
     version = next(iter(decoder._versions.values()))
-    value = b"\0" * 10 + bytes(out[4:])
+    value = b"\0" * 10 + body
     slow = version.read(value)
     quick, rendered = (compiled_reader(schema, rendered=said) for said in (False, True))
     assert quick
@@ -150,12 +152,19 @@ def test_damaged_bytes_are_read_as_fastavro_reads_them_or_refused_in_its_words(d
 @given(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 2**52) | st.integers(-300, 5000))
 def test_a_number_is_written_and_read_as_avro_says(number: int) -> None:
     written = varint(number)
-    assert written == by_fastavro("long", number)
+    assert written == by_fastavro("long", number) == time(number)
     assert schemaless_reader(io.BytesIO(written), "long", None) == number
     for rest in (b"", b"\xff" * 9):
         assert unread_time(written + rest, 0) == (number, len(written))
     coded, at = unread_varint(written, 1, written[0]) if written[0] > 127 else (written[0], 1)
     assert ((coded >> 1) ^ -(coded & 1), at) == (number, len(written))
+
+
+@given(st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=-9, minutes=30))])))
+def test_a_time_is_written_as_the_number_that_it_is(moment: datetime) -> None:
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    number = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    assert time(moment) == varint(moment) == varint(number)
 
 
 def test_a_number_of_more_than_64_bits_is_left_to_fastavro() -> None:

@@ -50,8 +50,10 @@ KEYS = [b"a", b"a", b"b", b"c", None]
 URGENCIES = (NORMAL, NORMAL, CRITICAL, NORMAL, LOW, HIGH)
 
 
-#: Message ids come from a few, so that some come twice, with the same content or another.
-IDS = st.one_of(st.none(), st.tuples(st.integers(0, 3), st.sampled_from([1, 1, 2])))
+#: Message ids come from a few, so that some come twice, with the same content or another, sent again or only appended
+#: again: the third number is when they were accepted.
+IDS = st.one_of(st.none(), st.tuples(st.integers(0, 3), st.sampled_from([1, 1, 2]), st.sampled_from([5, 5, 6])))
+Identity = tuple[int, int, int] | None
 NOTHING_AGAIN = frozenset({"delivered", "filtered", "superseded", "expired", "duplicate", "discarded"})
 
 
@@ -65,7 +67,7 @@ class Partition(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.events: dict[int, tuple[bytes | None, tuple[int, int] | None]] = {}
+        self.events: dict[int, tuple[bytes | None, Identity]] = {}
         self.log: list[Fact] = []
         self.state_topic = Position()
         self.holds_topic: dict[bytes, Hold] = {}
@@ -110,11 +112,12 @@ class Partition(RuleBasedStateMachine):
 
     def message(self, offset: int) -> Message:
         key, identity = self.events[offset]
-        number, digest = identity or (None, 0)
-        return Message(offset, key, None, id=number, digest=digest, urgency=URGENCIES[offset % 6])
+        number, digest, accepted = identity or (None, 0, 0)
+        urgency = URGENCIES[offset % 6]
+        return Message(offset, key, None, id=number, digest=digest, urgency=urgency, accepted_at=accepted)
 
     @rule(keys=st.lists(st.tuples(st.sampled_from(KEYS), st.integers(0, 3), IDS), min_size=1, max_size=4))
-    def append(self, keys: list[tuple[bytes | None, int, tuple[int, int] | None]]) -> None:
+    def append(self, keys: list[tuple[bytes | None, int, Identity]]) -> None:
         for key, gap, identity in keys:
             self.events[max(self.events, default=-1) + 1 + gap] = key, identity if self.with_ids else None
 

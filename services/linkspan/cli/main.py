@@ -20,6 +20,7 @@ COMMANDS = {
     "broker": "linkspan.broker.command:broker",
     "ingress": "linkspan.ingress.main:ingress",
     "egress": "linkspan.egress.main:egress",
+    "insight": "linkspan.insight.main:insight",
     "ledger": "linkspan.ledger.main:ledger_app",
     "plan-manager": "linkspan.reference.plan_manager.main:plan_manager",
     "analysis": "linkspan.reference.analysis.main:analysis",
@@ -102,7 +103,7 @@ def _load(command: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("linkspan"):
             raise
-        extra = {"broker": "broker", "demo": "broker,plans"}.get(command, "plans")
+        extra = {"broker": "broker", "demo": "broker,plans", "insight": "insight"}.get(command, "plans")
         raise UserMistake(
             f"{command} needs the package {error.name}: install it with pip install 'linkspan[{extra}]'"
         ) from error

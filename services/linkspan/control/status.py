@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from google.protobuf.duration_pb2 import Duration
@@ -16,14 +17,19 @@ from linkspan.control.views.messages import ledger_status
 from linkspan.kernel.codec import Datum
 from linkspan.kernel.lifecycle import answers
 from linkspan.kernel.message import now_micros
+from linkspan.kernel.records.fact import DEAD
 from linkspan.readmodel.database import DatabaseAway
 from linkspan.readmodel.queries import Queries
+from linkspan.readmodel.windows import FlowWindows
 
 _BREAKERS = {
     "closed": pb.BREAKER_STATE_CLOSED,
     "probing": pb.BREAKER_STATE_PROBING,
     "open": pb.BREAKER_STATE_OPEN,
 }
+
+#: Seconds.
+_MINUTE = 60
 
 
 class Status:
@@ -36,27 +42,34 @@ class Status:
         if flow and flow not in flows:
             raise no_such_flow(flow, flows)
         checks = await answers(self._host.checks)
-        replicas = await self._view.replicas()
+        replicas, windows = await self._view.replicas(), self._view.windows()
+        ledger, letters = await self._ledger()
         at = now_micros()
+        found = [self._flow(name, replicas, at, windows.get(name)) for name in ([flow] if flow else flows)]
+        for one in found:
+            one.dead_letters = letters[one.flow] if ledger else -1
         return pb.GetStatusResponse(
             at=timestamp(at),
             integration=self._host.integration.integration,
             checks=[pb.Check(name=name, healthy=wrong is None, error=wrong or "") for name, wrong in checks.items()],
             replicas=sorted((_replica(one) for one in replicas), key=lambda one: (one.service, one.name)),
-            flows=[self._flow(name, replicas, at) for name in ([flow] if flow else flows)],
-            ledger=await self._ledger(),
+            flows=found,
+            ledger=ledger,
             log_level=self._tail.state.log_level,
         )
 
-    async def _ledger(self) -> pb.LedgerStatus | None:
-        """None where it cannot be asked, or has not begun."""
+    async def _ledger(self) -> tuple[pb.LedgerStatus | None, Counter[str]]:
+        """None where it cannot be asked, or has not begun; and dead letters by flow, as far as it has folded."""
+        letters: Counter[str] = Counter()
         try:
             folded = await self._queries.folded()
+            for one in await self._queries.counts(None):
+                letters[one.flow] += one.count if one.status == DEAD else 0
         except DatabaseAway:
-            return None
-        return ledger_status(folded) if folded else None
+            return None, letters
+        return (ledger_status(folded) if folded else None), letters
 
-    def _flow(self, name: str, replicas: Iterable[Datum], at: int) -> pb.FlowStatus:
+    def _flow(self, name: str, replicas: Iterable[Datum], at: int, windows: FlowWindows | None) -> pb.FlowStatus:
         spec = self._host.integration.flows[name]
         said = [one for replica in replicas for one in replica["flows"] if one["flow"] == name]
         found = pb.FlowStatus(
@@ -72,7 +85,7 @@ class Status:
             window=sum(one["window"] for one in said),
             attempts=sum(one["attempts"] for one in said),
             held_keys=sum(one["heldKeys"] for one in said),
-            dead_letters=-1,
+            last_minute=_window(windows),
         )
         oldest = min((one["oldest"] for one in said if one["oldest"] is not None), default=None)
         if oldest is not None:
@@ -82,6 +95,25 @@ class Status:
         if paused is not None:
             found.paused, found.paused_by, found.paused_reason = True, paused.by, paused.reason
         return found
+
+
+def _window(windows: FlowWindows | None) -> pb.Window | None:
+    found = windows.windows.get(_MINUTE) if windows is not None else None
+    if found is None:
+        return None
+    return pb.Window(
+        start=timestamp(found.since),
+        length=_duration(found.until - found.since),
+        rate=found.rate("delivered"),
+        error_ratio=found.error_ratio,
+        p50=_seconds(found.quantile(0.5)),
+        p95=_seconds(found.quantile(0.95)),
+        p99=_seconds(found.quantile(0.99)),
+    )
+
+
+def _seconds(said: float | None) -> Duration | None:
+    return None if said is None else _duration(round(said * 1e6))
 
 
 def _say_breaker(found: pb.FlowStatus, said: Sequence[Datum]) -> None:

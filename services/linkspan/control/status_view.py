@@ -12,8 +12,10 @@ from aiokafka.errors import KafkaError
 from linkspan.kernel.codec import Datum, RecordCodec
 from linkspan.kernel.errors import Poison
 from linkspan.kernel.kafka.clients import KafkaClients, stop_consumer
+from linkspan.kernel.message import now_micros
 from linkspan.kernel.schemas import SchemaCatalog
-from linkspan.kernel.topics import status_topic
+from linkspan.kernel.topics import WINDOW_STATUS, status_topic
+from linkspan.readmodel.windows import STALE, FlowWindows, flow_windows
 
 log = structlog.get_logger()
 
@@ -25,12 +27,14 @@ _LIMIT = 15.0
 
 
 class StatusView:
-    """``run`` until cancelled. Records of other kinds on the topic are left alone."""
+    """``run`` until cancelled."""
 
     def __init__(self, clients: KafkaClients, integration: str, catalog: SchemaCatalog) -> None:
         self._clients, self._codec = clients, RecordCodec(catalog, "Status")
+        self._window_codec = RecordCodec(catalog, "WindowStatus")
         self._topic = TopicPartition(status_topic(integration), 0)
         self._heard: dict[bytes, tuple[float, Datum]] = {}
+        self._windows: dict[bytes, Datum] = {}
         self._following_since: float | None = None
 
     async def replicas(self) -> list[Datum]:
@@ -45,6 +49,12 @@ class StatusView:
         now = asyncio.get_running_loop().time()
         self._heard = {key: said for key, said in self._heard.items() if now - said[0] < FRESH}
         return [said for _, said in self._heard.values()]
+
+    def windows(self) -> dict[str, FlowWindows]:
+        """By flow, as far as insight runs."""
+        now = now_micros()
+        self._windows = {key: said for key, said in self._windows.items() if now - said["at"] <= STALE}
+        return flow_windows(self._windows.values(), now)
 
     async def run(self) -> None:
         while True:
@@ -76,8 +86,12 @@ class StatusView:
             return
         if record.value is None:
             self._heard.pop(record.key, None)
+            self._windows.pop(record.key, None)
             return
         try:
+            if record.key.startswith(WINDOW_STATUS):
+                self._windows[record.key] = self._window_codec.decode(record.value)
+                return
             self._heard[record.key] = asyncio.get_running_loop().time(), self._codec.decode(record.value)
         except Poison:
             log.debug("no status of a replica", key=record.key.decode("utf-8", "replace"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 
 import structlog
@@ -113,14 +115,19 @@ class Instruments:
                 reason=effect.error.reason if effect.error else None,
             )
 
-    def recorded(self, effect: Record) -> None:
-        self._outcomes[effect.kind].inc()
-        if effect.kind == "delivered" and not effect.message.released:
-            self._end_to_end.observe(max(0.0, time.time() - effect.message.record.accepted_at / 1e6))
-
-    def batch(self, size: int, partition: int) -> None:
-        """One line a second at most, with what was recorded since the last."""
-        self._recorded += size
+    def recorded(self, effects: Sequence[Record], partition: int) -> None:
+        """What one append acknowledged. One line a second at most, with what was recorded since the last."""
+        at = time.time()
+        for kind, count in Counter([effect.kind for effect in effects]).items():
+            self._outcomes[kind].inc(count)
+        self._end_to_end.observe_all(
+            [
+                max(0.0, at - effect.message.record.accepted_at / 1e6)
+                for effect in effects
+                if effect.kind == "delivered" and not effect.message.released
+            ]
+        )
+        self._recorded += len(effects)
         now = time.monotonic()
         if now - self._told_batch >= 1:
             log.info("outcomes recorded", flow=self.flow, count=self._recorded, lastPartition=partition)

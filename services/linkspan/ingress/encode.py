@@ -24,7 +24,7 @@ class EventWriter:
     def __init__(self, catalog: SchemaCatalog, integration: str, type_name: str) -> None:
         self.schema = catalog.events(integration, type_name)[-1]
         self._prefix = MARKER + self.schema.fingerprint
-        self._header = _writer(catalog.latest(COMMON, "Header").definition, "header", OPTIONAL_HEADER)
+        self._header = _writer(catalog.latest(COMMON, "Header").definition, "header", OPTIONAL_HEADER, names=True)
         self._payload = _writer(catalog.latest(integration, type_name).definition, "payload")
         self._metadata = _writer(catalog.latest(COMMON, "Metadata").definition, "metadata", FILLED_METADATA)
 
@@ -34,28 +34,30 @@ class EventWriter:
         ``filled`` gains the fields that are written as their schema's defaults; all of it goes into
         ``metadata.defaulted``, whose marks are counted as it is written.
         """
-        out = bytearray(self._prefix)
+        out = [self._prefix]
+        parts: list[bytes] = []
         marks = self._header(out, header, filled)
-        start = len(out)
-        of_payload = self._payload(out, payload, filled)
-        end = len(out)
+        of_payload = self._payload(parts, payload, filled)
+        content = b"".join(parts)
+        out.append(content)
         if filled:
             metadata.defaulted = [*(metadata.defaulted or ()), *filled]
         marks += of_payload + self._metadata(out, metadata, [])
-        value = bytes(out)
-        digest = hashlib.blake2b(value[start:end], digest_size=8).digest()
-        return Encoded(value, digest), marks if of_payload != UNCOUNTED else UNCOUNTED
+        digest = hashlib.blake2b(content, digest_size=8).digest()
+        return Encoded(b"".join(out), digest), marks if of_payload != UNCOUNTED else UNCOUNTED
 
 
-def _writer(definition: Schema, field: str, optional: frozenset[str] = frozenset()) -> WriteStruct:
-    made = compiled_struct(definition, field, optional)
+def _writer(
+    definition: Schema, field: str, optional: frozenset[str] = frozenset(), *, names: bool = False
+) -> WriteStruct:
+    made = compiled_struct(definition, field, optional, names=names)
     return _by_fastavro(definition, field) if made is None else made
 
 
 def _by_fastavro(definition: Schema, field: str) -> WriteStruct:
     fill, write_body = filler(expanded(definition)), body_writer(definition)
 
-    def write(out: bytearray, struct: Any, filled: list[str]) -> int:
+    def write(out: list[bytes], struct: Any, filled: list[str]) -> int:
         datum = plain(struct)
         if fill:
             fill(datum, field, filled)

@@ -120,9 +120,9 @@ class RecordCodec:
         self._decoder = Decoder([versions])
 
     def encode(self, datum: Mapping[str, Any]) -> bytes:
-        out = bytearray(self._prefix)
+        out = [self._prefix]
         self._write(out, datum)
-        return bytes(out)
+        return b"".join(out)
 
     def decode(self, value: bytes | None) -> Datum:
         """Raises Poison."""
@@ -143,10 +143,10 @@ def body_writer(definition: Schema) -> Write:
         return made
     schema = _writable(definition)
 
-    def write(out: bytearray, value: Any) -> None:
+    def write(out: list[bytes], value: Any) -> None:
         body = io.BytesIO()
         schemaless_writer(body, schema, value)
-        out += body.getvalue()
+        out.append(body.getvalue())
 
     return write
 

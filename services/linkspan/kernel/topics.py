@@ -96,12 +96,48 @@ def status_topic(integration: str) -> str:
     return f"{integration}.status"
 
 
+#: Records of the status topic whose key begins so are insight's ``WindowStatus``, the others a replica's ``Status``.
+WINDOW_STATUS = b"insight/"
+
+
 def sources_topic(integration: str) -> str:
     return f"{integration}.sources"
 
 
 def conversations_topic(integration: str) -> str:
     return f"{integration}.conversations"
+
+
+@dataclass(frozen=True, slots=True)
+class InsightTopics:
+    """Faust's own; ``app`` is its id, and that of its group. ``changelog`` names them as Faust does."""
+
+    app: str
+
+    @classmethod
+    def of(cls, integration: str) -> InsightTopics:
+        return cls(f"linkspan-insight-{integration}")
+
+    @property
+    def mentions(self) -> str:
+        """What events say about conversations, by correlation id."""
+        return f"{self.app}-mentions-repartition"
+
+    def changelog(self, table: str) -> str:
+        return f"{self.app}-{table}-changelog"
+
+    @staticmethod
+    def windows(flow: str) -> str:
+        """The table of a flow's windows."""
+        return f"windows-{flow}"
+
+
+#: The table of the conversations.
+CONVERSATIONS_TABLE = "conversations"
+
+
+def conversation_partitions(spec: Integration) -> int:
+    return max(flow.partitions for flow in spec.flows.values())
 
 
 def all_topics(spec: Integration) -> Iterable[TopicSpec]:
@@ -113,6 +149,18 @@ def all_topics(spec: Integration) -> Iterable[TopicSpec]:
         status_topic(spec.integration), 1, {"cleanup.policy": "compact,delete", "retention.ms": str(3600 * 1000)}
     )
     yield TopicSpec(sources_topic(spec.integration), max(1, len(spec.sources())), _COMPACTED)
+    yield from _insight_topics(spec)
+
+
+def _insight_topics(spec: Integration) -> Iterable[TopicSpec]:
+    partitions, topics = conversation_partitions(spec), InsightTopics.of(spec.integration)
+    kept = {"cleanup.policy": "delete", "retention.ms": str(30 * DAY_MS)}
+    yield TopicSpec(conversations_topic(spec.integration), partitions, kept)
+    for name, flow in spec.flows.items():
+        yield TopicSpec(topics.changelog(topics.windows(name)), flow.partitions, _COMPACTED)
+    if any(flow.answer for flow in spec.flows.values()):
+        yield TopicSpec(topics.mentions, partitions, {"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS)})
+        yield TopicSpec(topics.changelog(CONVERSATIONS_TABLE), partitions, _COMPACTED)
 
 
 def _flow_topics(topics: FlowTopics, partitions: int, days: int) -> Iterable[TopicSpec]:

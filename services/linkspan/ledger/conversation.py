@@ -21,8 +21,9 @@ _SHORT = 128
 
 
 class ConversationSaid(msgspec.Struct, gc=False):
-    """As the table has it but for the stream."""
+    """As the table has it but for the stream. ``offset``: of its record."""
 
+    offset: int
     correlation_id: str
     request_flow: str
     request_message_id: str | None
@@ -41,6 +42,7 @@ def conversation_said(record: Any, codec: RecordCodec) -> ConversationSaid | Non
     except Poison:
         return None
     return ConversationSaid(
+        record.offset,
         clipped(found["correlationId"], SEARCHED) or "",
         clipped(found["requestFlow"], _SHORT) or "",
         clipped(found["requestMessageId"], SEARCHED),
@@ -64,11 +66,15 @@ def furthest(said: Iterable[ConversationSaid]) -> list[ConversationSaid]:
 
 
 def store_conversations(connection: Connection, stream: int, said: Iterable[ConversationSaid]) -> None:
-    rows = [asdict(one) | {"stream": stream} for one in furthest(said)]
+    names = [column.name for column in conversations.c if column.name not in ("stream", "correlation_id")]
+    rows = []
+    for one in furthest(said):
+        row = asdict(one)
+        del row["offset"]
+        rows.append(row | {"stream": stream})
     if not rows:
         return
     made: Any = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(conversations)
-    names = [column.name for column in conversations.c if column.name not in ("stream", "correlation_id")]
     further = _rank(made.excluded.state) >= _rank(conversations.c.state)
     connection.execute(
         made.on_conflict_do_update(

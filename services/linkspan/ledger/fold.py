@@ -197,7 +197,7 @@ class Fold:
         row.size, row.accepted_at = said.size, said.accepted_at
 
     def _decide(self, row: Row, said: OutcomeSaid) -> None:
-        if not row.accepted_at:  # its first outcome came before the event
+        if row.size is None and not row.accepted_at:  # its first outcome, before the event
             row.message_id, row.correlation_id, row.key = said.message_id, said.correlation_id, said.key
             row.accepted_at = said.accepted_at or said.at
         row.last = said.outcome

@@ -116,6 +116,27 @@ class Follower:
                 found[stream.number] = Ends(events, outcomes)
         return found
 
+    async def log_ends(self) -> dict[Name, tuple[int, int]]:
+        """Of events, or conversations, and outcomes. Raises as ``behind``."""
+        partitions = {name: self._partitions(name)[:2] for name in self.streams}
+        async with asyncio.timeout(_ANSWER):
+            found = await self._running().end_offsets([tp for tps in partitions.values() for tp in tps])
+        return {name: (found[tps[0]], found[tps[-1]]) for name, tps in partitions.items()}
+
+    async def everything(self) -> list[Name]:
+        """All that there is to fold. Raises KafkaError, TimeoutError, UserMistake."""
+        names = [(flow, number) for flow, count in self.topics.partitions.items() for number in range(count)]
+        reader = self._clients.reader()
+        try:
+            async with asyncio.timeout(_ANSWER):
+                await reader.start()
+                await self._check_topics(reader)
+                topic = self.topics.conversations
+                there = reader.partitions_for_topic(topic) if topic in await reader.topics() else None
+        finally:
+            await stop_consumer(reader)
+        return names + [(CONVERSATIONS, number) for number in there or ()]
+
     def lag(self) -> dict[str, int]:
         """Records that are not folded yet, by flow."""
         ends = self.ends()

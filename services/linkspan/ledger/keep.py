@@ -15,7 +15,9 @@ from linkspan.ledger.fold import EXPIRED
 from linkspan.ledger.store import count
 from linkspan.ledger.streams import Closed, Name, Stream
 from linkspan.readmodel.database import Database
+from linkspan.readmodel.queries import unaccounted
 from linkspan.readmodel.tables import (
+    CONVERSATIONS,
     IN_FLIGHT,
     OLD,
     conversations,
@@ -30,6 +32,8 @@ from linkspan.readmodel.tables import (
 log = structlog.get_logger()
 
 _EVERY = 600.0
+#: Unaccounted events are counted so often, seconds.
+_LOOK = 10.0
 _BATCH = 1_000
 _DAY = 24 * 3600 * 1_000_000
 #: Nobody has decided about these: they stay, however old.
@@ -41,12 +45,16 @@ class Keeper:
 
     def __init__(self, database: Database, streams: Mapping[Name, Stream], days: float) -> None:
         self._database, self._streams, self._days = database, streams, days
-        self._next = 0.0
+        self._next = self._look = 0.0
         self._left: list[Stream] = []
 
     async def keep(self) -> None:
         """A batch, where it is time for it. Raises DatabaseAway, Closed."""
         now = asyncio.get_running_loop().time()
+        if now >= self._look:
+            self._look = now + _LOOK
+            for flow, missing in (await self._database.read(self._unaccounted)).items():
+                metrics.LEDGER_UNACCOUNTED.labels(flow).set(missing)
         if not self._left:
             if now < self._next:
                 return
@@ -60,6 +68,13 @@ class Keeper:
             stream.ranges = [one for one in stream.ranges if one.at >= before]
         if removed < _BATCH:
             self._left.pop()
+
+    def _unaccounted(self, connection: Connection) -> dict[str, int]:
+        found = {flow: 0 for flow, _ in self._streams if flow != CONVERSATIONS}
+        for (flow, _), stream in self._streams.items():
+            if flow != CONVERSATIONS:
+                found[flow] += unaccounted(connection, stream.number, stream.progress.accounted)
+        return found
 
 
 def remove_older(connection: Connection, stream: Stream, before: int) -> int:

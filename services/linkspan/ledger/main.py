@@ -17,12 +17,12 @@ from typer.core import TyperGroup
 from linkspan.kernel.config import read_settings
 from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.kafka.quiet import quieten_kafka_clients
-from linkspan.kernel.kafka.timing import Timing
 from linkspan.kernel.lifecycle import add_operations, bind, calm_collector, http_server, stop_event
 from linkspan.kernel.spec import Integration
 from linkspan.kernel.spec_file import catalog_for, check_production, load_integration
 from linkspan.kernel.telemetry.logs import configure_logs
 from linkspan.ledger.assignment import Assignment
+from linkspan.ledger.commands import File, digest, kafka_clients, rebuild
 from linkspan.ledger.follow import Follower
 from linkspan.ledger.gather import Topics
 from linkspan.ledger.settings import LedgerSettings
@@ -30,8 +30,6 @@ from linkspan.ledger.worker import Worker
 from linkspan.readmodel.database import Database, open_database
 
 log = structlog.get_logger()
-
-File = Annotated[Path, typer.Argument(help="The integration file.")]
 
 
 class _RunUnlessNamed(TyperGroup):
@@ -94,11 +92,6 @@ def _worker(
     return Worker(database, integration.integration, assignment, make, settings.linkspan_ledger_days)
 
 
-def kafka_clients(settings: LedgerSettings) -> KafkaClients:
-    tls = settings.message_queue_url.startswith("kafka+ssl://")
-    return KafkaClients(settings.kafka, tls=tls, timing=Timing(settings.linkspan_session_seconds))
-
-
 def _operations(worker: Worker, assignment: Assignment, database: Database) -> Starlette:
     async def queue() -> str | None:
         return assignment.trouble
@@ -108,6 +101,10 @@ def _operations(worker: Worker, assignment: Assignment, database: Database) -> S
         app, ready=worker.ready, checks={"messageQueue": queue, "database": database.check, "ledger": worker.ready}
     )
     return app
+
+
+ledger_app.command("rebuild")(rebuild)
+ledger_app.command("digest")(digest)
 
 
 @ledger_app.command("run")

@@ -17,7 +17,7 @@ from linkspan.readmodel.tables import CONVERSATIONS, NONE, messages, offsets, ra
 #: (flow, partition); the flow is CONVERSATIONS where it is none.
 Name = tuple[str, int]
 #: Undecided rows of a stream that are remembered; of others the database is asked.
-_REMEMBERED = 50_000
+_REMEMBERED = 20_000
 #: Offsets asked for in one statement: SQLite takes 32,766 parameters.
 _ASKED = 10_000
 _ROW = tuple(getattr(messages.c, name) for name in Row.__struct_fields__)

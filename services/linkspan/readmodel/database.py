@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, select
@@ -76,14 +76,15 @@ class Database:
     def prepare(self, integration: str) -> None:
         """Brings the tables to their newest form, and makes the first build. Raises DatabaseAway, UserMistake."""
         if self.is_sqlite and self.url.database:
-            os.makedirs(os.path.dirname(os.path.abspath(self.url.database)), exist_ok=True)  # noqa: PTH103, PTH100, PTH120
+            Path(self.url.database).absolute().parent.mkdir(parents=True, exist_ok=True)
         with self.writing() as connection:
             migrate(connection, integration)
 
     async def check(self) -> str | None:
         """For ``/health``: None where the ledger can be asked."""
-        if self.is_sqlite and not os.path.exists(self.url.database or ""):  # noqa: PTH110, ASYNC240
-            return f"there is no ledger at {self.url.database}; linkspan ledger makes it"
+        missing = await asyncio.to_thread(self.missing)
+        if missing:
+            return missing
         try:
             found = await self.read(lambda connection: connection.scalar(select(ledger.c.build).limit(1)))
         except DatabaseAway as error:
@@ -91,6 +92,12 @@ class Database:
         except SQLAlchemyError as error:
             return _said(error)
         return None if found is not None else "the ledger has not begun; linkspan ledger fills it"
+
+    def missing(self) -> str | None:
+        """SQLite would make an empty file where there is none."""
+        if self.is_sqlite and not Path(self.url.database or "").exists():
+            return f"there is no ledger at {self.url.database}; linkspan ledger makes it"
+        return None
 
     def close(self) -> None:
         self._engine.dispose()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, and_, literal_column, or_, select, tuple_
+from sqlalchemy import Connection, Select, and_, func, literal_column, or_, select, tuple_
 
 from linkspan.kernel.errors import UserMistake
 from linkspan.readmodel.database import Database, live_build
@@ -286,3 +286,10 @@ def _timeline_row(row: Any, partition: int) -> TimelineRow:
         row.outcome,
         bool(row.stale),
     )
+
+
+def unaccounted(connection: Connection, stream: int, below: int) -> int:
+    """How many of a stream's events before offset ``below`` have no outcome that decided."""
+    undecided = and_(messages.c.stream == stream, messages.c.decided == literal_column(str(NONE)))
+    wanted = select(func.count()).select_from(messages).where(undecided, messages.c.event < below)
+    return connection.scalar(wanted) or 0

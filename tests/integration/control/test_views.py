@@ -18,9 +18,11 @@ from tests.integration.egress.bridge import FLOW, Bridge, order_id
 from tests.integration.egress.conftest import MakeBridge, rest_system
 from tests.integration.egress.destinations import RestDestination, until
 from tests.integration.egress.test_egress_redrive import arrived, refusing
+from tests.integration.insight.worker import WorkerProcess
 from tests.integration.ledger.site import Site
 
-from linkspan.control.v1 import audit_pb2, letters_pb2, messages_pb2
+from linkspan.control.v1 import audit_pb2, letters_pb2, messages_pb2, status_pb2
+from linkspan.kernel.topic_admin import ensure_topics
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 BAD, WORSE, GOOD = order_id(1), order_id(2), order_id(3)
@@ -162,6 +164,32 @@ MISTAKES = [
     ("ListMessages", messages_pb2.ListMessagesRequest(page_token="?"), "page_token"),
     ("GetMessage", messages_pb2.GetMessageRequest(event="orders"), "event"),
 ]
+
+
+async def test_the_status_tells_the_last_minute_and_how_far_the_ledger_is(
+    bridge: MakeBridge, rest: RestDestination
+) -> None:
+    refusing(rest, (BAD, 0))
+    made = await bridge(rest_system(rest))
+    await ensure_topics(made.bootstrap, made.integration)
+    async with with_ledger(made) as caller:
+        worker = await WorkerProcess(made, made.path.parent / "insight").start()
+        try:
+            await worker.ready()
+            await made.append((BAD, 0), *((GOOD, line) for line in range(9)))
+            async with asyncio.timeout(60):
+                while True:
+                    said = await caller("GetStatus", status_pb2.GetStatusRequest())
+                    flow = said.flows[0]
+                    if flow.last_minute.rate > 0 and flow.last_minute.error_ratio == 0.1 and flow.dead_letters == 1:
+                        break
+                    await asyncio.sleep(0.5)
+        finally:
+            await worker.stop()
+        assert flow.last_minute.length.seconds in range(50, 61)
+        assert flow.last_minute.p99.ToMicroseconds() >= flow.last_minute.p50.ToMicroseconds() > 0
+        assert said.ledger.lag == 0
+        assert {one.name: one.healthy for one in said.checks}["database"]
 
 
 async def test_mistakes_name_their_field_and_what_is_away_is_said(bridge: MakeBridge, rest: RestDestination) -> None:

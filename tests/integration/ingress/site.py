@@ -164,7 +164,7 @@ class Replica:
     async def ready(self) -> Self:
         """Waits for the line that says so."""
         assert self.process.stdout
-        line = await asyncio.wait_for(asyncio.to_thread(self.process.stdout.readline), 40)
+        line = await asyncio.wait_for(asyncio.to_thread(self.process.stdout.readline), 120)
         assert line == f"ready {self.url}\n", self.log.read_text()
         self.control = (await asyncio.to_thread(self.process.stdout.readline)).split()[1]
         return self

@@ -122,6 +122,26 @@ async def test_a_body_in_pieces_and_a_long_one_are_taken(connection: Connection)
         assert head.startswith(b"HTTP/1.1 202 Accepted\r\n"), body
 
 
+async def test_a_request_in_the_smallest_pieces_is_taken(connection: Connection) -> None:
+    for size in (1, 3, 50):
+        raw = request(json.dumps(order()).encode())
+        for start in range(0, len(raw), size):
+            connection.writer.write(raw[start : start + size])
+            await asyncio.sleep(0)
+        head, body = await connection.answer()
+        assert head.startswith(b"HTTP/1.1 202 Accepted\r\n"), body
+
+
+async def test_a_thousand_known_messages_sent_ahead_are_all_answered(connection: Connection) -> None:
+    raw = request(json.dumps(order()).encode())
+    await connection.ask(raw)
+    connection.writer.write(raw * 1000)
+    for _ in range(1000):
+        head, body = await connection.answer()
+        assert head.startswith(b"HTTP/1.1 202 Accepted\r\n")
+        assert json.loads(body)["duplicate"]
+
+
 async def test_an_old_client_s_connection_is_closed_after_the_answer(connection: Connection) -> None:
     head, _ = await connection.ask(request(json.dumps(order()).encode(), version="1.0"))
     assert head.startswith(b"HTTP/1.1 202 Accepted\r\n")
@@ -150,6 +170,23 @@ async def test_a_stopping_replica_answers_what_it_took_and_closes(site: Site) ->
         await made.writer.drain()
         code = asyncio.create_task(one.terminated())
         head, _ = await made.answer()
+        assert head.startswith(b"HTTP/1.1 202 Accepted\r\n")
+        assert await made.closed()
+        assert await code == 0
+        made.writer.close()
+
+
+async def test_a_stopping_replica_waits_for_the_rest_of_a_body(site: Site) -> None:
+    async with replica(site) as one:
+        made = await connected(one)
+        raw = request(json.dumps(order()).encode())
+        made.writer.write(raw[:-1])
+        await made.writer.drain()
+        async with aiohttp.ClientSession() as client, client.get(f"http://127.0.0.1:{one.port}/live") as live:
+            assert live.status == 200  # by now the part has come
+        code = asyncio.create_task(one.terminated())
+        await asyncio.sleep(0.2)
+        head, _ = await made.ask(raw[-1:])
         assert head.startswith(b"HTTP/1.1 202 Accepted\r\n")
         assert await made.closed()
         assert await code == 0

@@ -124,6 +124,15 @@ class Site(Bridge):
         await eventually(there, within, lambda: f"{last} is not {wanted}")
         self.check_counters()
 
+    def is_folded(self, events: int) -> Callable[[], Any]:
+        """Whether so many events are folded, and as many outcomes or more as the logs have."""
+
+        async def there() -> bool:
+            found = await self.queries.folded()
+            return sum(one.events for one in found) >= events and not any(one.lag for one in found)
+
+        return there
+
     def check_counters(self) -> None:
         """They say what the tables hold."""
         with self.database.reading() as connection:
@@ -140,8 +149,7 @@ class Site(Bridge):
 
     def builds(self) -> dict[int, str]:
         with self.database.reading() as connection:
-            rows = connection.execute(select(ledger.c.build, ledger.c.state))
-            return {row.build: row.state for row in rows}
+            return {row.build: row.state for row in connection.execute(select(ledger))}
 
     def offsets(self) -> list[Any]:
         with self.database.reading() as connection:

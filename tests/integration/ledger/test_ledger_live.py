@@ -38,6 +38,7 @@ async def test_events_and_outcomes_are_folded_as_they_come(site: MakeSite) -> No
         async with aiohttp.ClientSession() as session, session.get(f"{ledger.address}/health") as answer:
             assert answer.status == 200, await answer.text()
         async with aiohttp.ClientSession() as session, session.get(f"{ledger.address}/metrics") as answer:
+            assert f'linkspan_ledger_unaccounted{{flow="{FLOW}"}} 0.0' in await answer.text()
             assert f'linkspan_ledger_records_total{{flow="{FLOW}"}} 603.0' in await answer.text()
 
 

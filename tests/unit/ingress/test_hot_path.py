@@ -57,10 +57,10 @@ SCHEMA = {"type": "record", "name": "All", "fields": [{"name": name, "type": kin
 def test_the_compiled_writer_writes_what_fastavro_writes(datum: dict[str, Any]) -> None:
     write = compiled(SCHEMA)
     assert write
-    found, wanted = bytearray(), io.BytesIO()
+    found, wanted = list[bytes](), io.BytesIO()
     write(found, datum)
     schemaless_writer(wanted, parse_schema(SCHEMA, _force=True), datum)
-    assert bytes(found) == wanted.getvalue()
+    assert b"".join(found) == wanted.getvalue()
 
 
 def test_a_union_of_two_records_is_left_to_fastavro() -> None:
@@ -73,9 +73,16 @@ def test_a_key_goes_where_kafkas_own_partitioner_sends_it(key: bytes, partitions
     assert partition_of(key, partitions) == (murmur2(key) & 0x7FFFFFFF) % partitions
 
 
-@pytest.mark.parametrize("name", ["_start_asgi_task", "on_message_complete", "on_response_complete"])
+@pytest.mark.parametrize(
+    "name", ["data_received", "on_message_begin", "on_message_complete", "shutdown", "timeout_keep_alive_handler"]
+)
 def test_uvicorn_still_has_what_the_short_way_takes_the_place_of(name: str) -> None:
     assert name in vars(HttpToolsProtocol)
+
+
+@pytest.mark.parametrize("name", ["cycle", "flow", "server_state", "timeout_keep_alive", "timeout_keep_alive_task"])
+def test_uvicorn_s_connection_still_has_what_the_short_way_looks_at(name: str) -> None:
+    assert name in HttpToolsProtocol.__init__.__code__.co_names
 
 
 DEFAULTED = {

@@ -79,6 +79,7 @@ class Stack:
             "SYSTEM_B_API_KEY": self.secrets["secret"],
             "MESSAGE_QUEUE_URL": f"kafka://{HOST}:{self.ports.kafka}",
             "LINKSPAN_DATA": str(self.directory.absolute()),
+            "LINKSPAN_DATABASE_URL": "",
             "OTEL_TRACES_SAMPLER_ARG": os.environ.get("OTEL_TRACES_SAMPLER_ARG", "1"),
         }
 

@@ -21,10 +21,9 @@ async def start_all(stack: Stack, integration: Path, say: Callable[[str], Any]) 
     stack.start("analysis", "--data-dir", str(data / "analysis"))
     spec = await asyncio.to_thread(load_integration, integration, stack.environment)
     await stack.ready("broker")
-    say("creating topics, starting ingress, egress and the ledger")
+    say("creating topics, starting ingress, egress and ledger")
     await ensure_topics(f"{HOST}:{stack.ports.kafka}", spec)
-    for service in ("ingress", "egress"):
+    for service in ("ingress", "egress", "ledger"):
         stack.start(service, str(integration))
-    stack.start("ledger", "run", str(integration))
     await asyncio.gather(*(stack.ready(service) for service in stack.running))
     return spec

@@ -364,9 +364,9 @@ class Window(_message.Message):
     P95_FIELD_NUMBER: _builtins.int
     P99_FIELD_NUMBER: _builtins.int
     rate: _builtins.float
-    """Finished messages a second."""
+    """Messages delivered a second."""
     error_ratio: _builtins.float
-    """Share of dead letters among them, 0 to 1."""
+    """Failed attempts and dead letters, of these and the deliveries; 0 to 1."""
     @_builtins.property
     def start(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property

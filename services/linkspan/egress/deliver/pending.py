@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from linkspan.egress.deliver.adapter import Answered, Delivery
 
 
-@dataclass(slots=True)
-class Sent:
+class Sent(msgspec.Struct, eq=False):
     """``at`` and ``deadline`` are the event loop's times; ``written``: the destination may have it."""
 
     delivery: Delivery

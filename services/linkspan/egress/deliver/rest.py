@@ -91,7 +91,7 @@ class RestAdapter:
     async def _work(self) -> None:
         while True:
             delivery, answered = await self._jobs.get()
-            error: DeliveryError | None = Unanswered("stopped before the answer")
+            error: DeliveryError | None
             try:
                 error = await self._in_time(delivery)
             except DeliveryError as raised:
@@ -99,8 +99,10 @@ class RestAdapter:
             except Exception as raised:
                 log.exception("an attempt broke", messageId=delivery.message_id)
                 error = Unanswered(f"{type(raised).__name__}: {raised}")
-            finally:
-                self._answer(delivery, answered, error)
+            except BaseException:
+                self._answer(delivery, answered, Unanswered("stopped before the answer"))
+                raise
+            self._answer(delivery, answered, error)
 
     def _answer(self, delivery: Delivery, answered: Answered, error: DeliveryError | None) -> None:
         self._in_flight -= 1

@@ -22,12 +22,14 @@ _FETCH_MS = 1_000
 
 
 class Copies:
-    """Of one partition. Where the copies of draining keys stand is kept as long as they drain."""
+    """Of one partition. Where the copies of draining keys stand is kept for one release: a letter that is refused again
+    is copied again, and the next release begins with it."""
 
     def __init__(self, clients: KafkaClients, parked: TopicPartition) -> None:
         self._clients, self._parked = clients, parked
         self._reader: AIOKafkaConsumer | None = None
         self._places: dict[bytes, deque[tuple[int, int]]] = {}
+        self._begun: dict[bytes, int] = {}
         self._read_to = 0
 
     async def find(self, offsets: Iterable[int], start: int = 0) -> dict[int, Copy]:
@@ -60,8 +62,10 @@ class Copies:
 
     async def _locate(self, wanted: list[Wanted]) -> None:
         """Reads where copies stand, from the lowest place at which one can be that is not known yet."""
-        for key in self._places.keys() - {one.key for one in wanted}:
+        begun = {one.key: one.begun for one in wanted}
+        for key in [key for key in self._places if begun.get(key) != self._begun.get(key)]:
             del self._places[key]
+        self._begun = begun
         new = {one.key: one for one in wanted if one.key not in self._places}
         behind = [one for one in wanted if one.key not in new and not self._knows(one)]
         if not new and not behind:

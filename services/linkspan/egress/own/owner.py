@@ -65,8 +65,9 @@ class PartitionOwner:
         self._stopping = False
 
     async def run(self) -> None:
-        """Takes over again after whatever Kafka does; a failed append is found again by reading back."""
-        while True:
+        """Takes over again after whatever Kafka does, until its assignment ends: a cancellation when a task fails
+        is lost. A failed append is found again by reading back."""
+        while not self._membership.ended:
             wait = 0.0
             try:
                 await self._own()
@@ -234,7 +235,6 @@ class PartitionOwner:
         instruments, at = self._flow.instruments, time.time_ns() // 1_000_000
         for outcome_offset, (effect, parked) in enumerate(appended, first):
             self.state.outcome_acked(effect, outcome_offset, -1 if parked is None else parked, at)
-            instruments.recorded(effect)
             if effect.message.measured is not None and effect.kind in FINISHING:
                 effect.message.measured.stage("record")
                 effect.message.measured.end("message")
@@ -242,7 +242,7 @@ class PartitionOwner:
         self._follow_up()
         if self._drainer is not None and (self.state.releases.busy or self._drainer.waits):
             self._drainer.wake()
-        instruments.batch(len(appended), self.partition)
+        instruments.recorded([effect for effect, _ in appended], self.partition)
         self._count(self.state.unfinished)
         self._room.set()
         self._flow.pipeline.wake()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from linkspan.egress.partition.lanes import Message
 from linkspan.kernel.errors import DeliveryError, Expired
 from linkspan.kernel.records.fact import Fact
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """Append this outcome; when it is acked, say so with ``outcome_acked``.
 
     ``dead_lettered`` and ``held``: copy the message to ``parked`` first. ``hold``: it begins, extends, releases or ends
@@ -47,5 +46,6 @@ class Record:
             message.id,
             message.digest,
             at,
+            accepted=message.accepted_at,
             flushed=self.flushed,
         )

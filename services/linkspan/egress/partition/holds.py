@@ -49,6 +49,8 @@ class Holds:
 
     def fold(self, fact: Fact) -> None:
         """A valid outcome; what a flush gives up waits nowhere."""
+        if fact.kind == "delivered" and not self._holds and not self.redriven:
+            return  # of nearly all
         match fact.kind:
             case _ if fact.flushed:
                 pass

@@ -11,14 +11,14 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from linkspan.kernel.records.urgency import CRITICAL, NORMAL
 
 
-@dataclass(slots=True, eq=False)
-class Message:
+class Message(msgspec.Struct, eq=False):
     """A fetched and unfinished event. ``record``, ``prepared``, ``doubt`` and ``measured`` belong to others and are not
     looked at.
 

@@ -8,7 +8,8 @@ from linkspan.egress.partition.holds import Holds
 from linkspan.egress.partition.ids import Ids
 from linkspan.egress.partition.ranges import Ranges
 from linkspan.kernel.records.epoch import OWNER, Epoch
-from linkspan.kernel.records.fact import ATTEMPT_FAILED, FINISHING, Fact
+from linkspan.kernel.records.event import acceptance64
+from linkspan.kernel.records.fact import ATTEMPT_FAILED, DEAD, DISCARDED, FINISHING, Fact
 from linkspan.kernel.records.position import Position
 
 #: After these the destination has the message, or is not to have it: the same id again is a duplicate.
@@ -62,8 +63,8 @@ class Memory:
             if fact.offset in self._copies and self._copies[fact.offset][0] == fact.parked:
                 del self._copies[fact.offset]
         self.holds.fold(fact)
-        if fact.id is not None and fact.kind in _KNOWN:
-            self.ids.add(fact.id, fact.digest, fact.at)
+        if fact.id is not None:
+            self._remember(fact.id, fact)
         if fact.offset < self._events:
             return
         if fact.kind in FINISHING:
@@ -71,6 +72,17 @@ class Memory:
             self._charged.pop(fact.offset, None)
         elif fact.kind == ATTEMPT_FAILED:
             self._charged[fact.offset] = self._charged.get(fact.offset, 0) + 1
+
+    def _remember(self, message_id: int, fact: Fact) -> None:
+        if fact.kind in _KNOWN:
+            self.ids.add(message_id, fact.digest, fact.at)
+        elif fact.kind == DISCARDED or (fact.kind == DEAD and not fact.hold):
+            self.ids.add(acceptance64(message_id, fact.accepted), fact.digest, fact.at)
+
+    def known(self, message_id: int, accepted_at: int, now: int) -> int | None:
+        """The digest that the id came with: the destination has it, or it is not to have what was accepted then."""
+        digest = self.ids.known(message_id, now)
+        return self.ids.known(acceptance64(message_id, accepted_at), now) if digest is None else digest
 
     def orphans(self) -> list[int]:
         """Event offsets of copies that must be deleted before anything else is parked: but for one that has taken the

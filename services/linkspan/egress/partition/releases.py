@@ -16,13 +16,14 @@ _KEY, _ALL = 50, 500
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """Of ``key``: copies of the event offsets above ``after``, up to ``last``, which stand in ``parked`` at or above
-    ``start``; at most ``count``."""
+    ``start``; at most ``count``. ``begun`` tells one release of the key from the next, which may begin further back."""
 
     key: bytes
     after: int
     last: int
     start: int
     count: int
+    begun: int
 
 
 class Releases:
@@ -31,6 +32,8 @@ class Releases:
     def __init__(self, holds: Holds, lanes: Lanes) -> None:
         self._holds, self._lanes = holds, lanes
         self._queued_to: dict[bytes, int] = {}
+        self._begun: dict[bytes, int] = {}
+        self._begins = 0
         self._in_lane: Counter[bytes] = Counter()
         self._parking: Counter[bytes] = Counter()
         self._opening: set[bytes] = set()
@@ -43,9 +46,12 @@ class Releases:
 
     def begin(self, key: bytes) -> None:
         self._queued_to[key] = self._holds[key].drained
+        self._begins += 1
+        self._begun[key] = self._begins
 
     def end(self, key: bytes) -> None:
         self._queued_to.pop(key, None)
+        self._begun.pop(key, None)
         self._in_lane.pop(key, None)
         self._opening.discard(key)
         self._marked.discard(key)
@@ -73,8 +79,9 @@ class Releases:
             if room <= 0:
                 break
             if after < hold.last and 2 * queued <= _KEY:
-                found.append(Wanted(key, after, hold.last, hold.start, min(room, _KEY - queued)))
-                room -= found[-1].count
+                count = min(room, _KEY - queued)
+                found.append(Wanted(key, after, hold.last, hold.start, count, self._begun[key]))
+                room -= count
         return found
 
     def wanted_alone(self) -> list[int]:

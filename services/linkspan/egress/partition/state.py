@@ -117,7 +117,7 @@ class PartitionState:
             return self._given_up(self._taken.pop(message.offset), control)
         if message.id is None or message.alone:
             return None
-        digest = self._memory.ids.known(message.id, at)
+        digest = self._memory.known(message.id, message.accepted_at, at)
         if digest is None:
             first = self._ids.setdefault(message.id, message)
             if first is message:

@@ -8,6 +8,7 @@ from linkspan.kernel.codec import OutcomeCodec
 from linkspan.kernel.message import now_micros
 from linkspan.kernel.records.epoch import OWNER
 from linkspan.kernel.records.event import Event, RecordHeaders, hash64
+from linkspan.kernel.records.fact import DEAD, DISCARDED
 from linkspan.kernel.telemetry.profiling import PROFILE
 from linkspan.kernel.topics import Headers
 
@@ -92,8 +93,13 @@ def _headers(effect: Record, facts: Event | None, epoch: int, parked: int | None
         headers.append((Headers.FLUSHED, b"1"))
     if effect.until >= 0:
         headers.append((Headers.UNTIL, b"%d" % effect.until))
-    if facts is None:
-        return headers
+    return headers if facts is None else headers + _of_message(effect, facts)
+
+
+def _of_message(effect: Record, facts: Event) -> RecordHeaders:
+    headers: RecordHeaders = []
+    if effect.kind in (DEAD, DISCARDED):
+        headers.append((Headers.ACCEPTED_AT, b"%d" % facts.accepted_at))
     if facts.message_id:
         headers.append((Headers.MESSAGE_ID, facts.message_id.encode()))
     if facts.correlation_id:

@@ -21,7 +21,7 @@ FAILED = frozenset({"dead_lettered", "expired", "discarded"})
 _encode = msgspec.json.Encoder().encode
 
 
-class Accepted(msgspec.Struct, omit_defaults=True, rename="camel", kw_only=True):
+class Accepted(msgspec.Struct, omit_defaults=True, rename="camel"):
     """``queued``: Kafka has the event, or the spool. ``will_retry``: it was not delivered while the request waited."""
 
     message_id: str
@@ -34,13 +34,7 @@ class Accepted(msgspec.Struct, omit_defaults=True, rename="camel", kw_only=True)
 
 
 def accepted(acceptance: Acceptance, known: bool, *, will_retry: bool = False) -> Accepted:
-    return Accepted(
-        message_id=acceptance.message_id,
-        correlation_id=acceptance.correlation_id,
-        queued=True,
-        duplicate=known,
-        will_retry=will_retry,
-    )
+    return Accepted(acceptance.message_id, acceptance.correlation_id, True, known, will_retry)
 
 
 def processed(acceptance: Acceptance, outcome: Datum) -> tuple[int, dict[str, Any]]:

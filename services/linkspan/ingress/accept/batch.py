@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from linkspan.ingress.accept.answers import accepted, send_json
+from linkspan.ingress.accept.answers import Accepted, send_json
 from linkspan.ingress.accept.problems import problem, problem_of
 from linkspan.ingress.accept.request import Receive, Refused, Request, Scope, Send, read_body
 from linkspan.ingress.append.acceptance import Acceptance
@@ -41,8 +41,7 @@ class Batch:
         origin = Origin(None, request.checked_correlation())
         lines = _lines(await read_body(receive, self._limit), request.media_type)
         taken = await self._take(lines, origin, traced.traceparent)
-        results = [_result(number, what) for (number, _), what in zip(lines, taken, strict=True)]
-        statuses = [_status(what) for what in taken]
+        results, statuses = _results(lines, taken)
         status, headers = _overall(statuses), request.answer_headers()
         if status == 503:
             headers.append((b"retry-after", b"2"))
@@ -60,15 +59,16 @@ class Batch:
         taken: list[Taken] = []
         take_now = self._pipeline.take_now
         left = _Countdown(len(lines))
+        down = left.down
         for count, (_, raw) in enumerate(lines, 1):
             try:
                 one = take_now(raw, origin, traceparent) or await self._pipeline.take(raw, origin, traceparent)
             except LinkspanError as error:
                 taken.append(error)
-                left.down()
+                down()
             else:
                 taken.append(one)
-                one[0].when_settled(left.down)
+                one[0].when_settled(down)
             if count % TURN == 0:
                 await asyncio.sleep(0)
         await left.zero
@@ -112,15 +112,20 @@ def _items(body: bytes) -> list[Any]:
         raise Malformed("it is nested too deeply") from None
 
 
-def _failure(what: Taken) -> LinkspanError | None:
-    return what if isinstance(what, LinkspanError) else what[0].error
-
-
-def _status(what: Taken) -> int:
-    failure = _failure(what)
-    if failure is None:
-        return 202
-    return 503 if isinstance(failure, NotNow) else 400
+def _results(lines: list[tuple[int, bytes]], taken: list[Taken]) -> tuple[list[Any], list[int]]:
+    """What is said of each line, and its status."""
+    results: list[Any] = []
+    statuses: list[int] = []
+    for (number, _), what in zip(lines, taken, strict=True):
+        failure = what[0].error if isinstance(what, tuple) else what
+        if failure is not None:
+            results.append({"line": number, **problem_of(failure).body()})
+            statuses.append(503 if isinstance(failure, NotNow) else 400)
+        elif isinstance(what, tuple):
+            acceptance, known = what
+            results.append(Accepted(acceptance.message_id, acceptance.correlation_id, True, known, False, number, 202))
+            statuses.append(202)
+    return results, statuses
 
 
 def _overall(statuses: list[int]) -> int:
@@ -128,13 +133,3 @@ def _overall(statuses: list[int]) -> int:
     if 202 in statuses:
         return 202 if all(status == 202 for status in statuses) else 207
     return 503 if 503 in statuses else 400
-
-
-def _result(number: int, what: Taken) -> Any:
-    failure = _failure(what)
-    if failure is not None:
-        return {"line": number, **problem_of(failure).body()}
-    assert not isinstance(what, LinkspanError)  # noqa: S101 - told apart by _failure
-    result = accepted(*what)
-    result.line, result.status = number, 202
-    return result

@@ -1,12 +1,13 @@
-"""``POST /v1/messages`` in its usual form, answered inside uvicorn's own protocol: no task, no ASGI message.
+"""``POST /v1/messages`` in its usual form, answered without a parser's callbacks, a task, or an ASGI message.
 
-Whatever is not usual goes the way of every other request, which answers exactly the same (``accept/http.py``): another
-path, a preference to wait, a body without a length or a long one, a message that is refused.
+A connection is uvicorn's; only bytes that come when no request is under way in it are looked at first (``usual``).
+Whatever is not usual goes to uvicorn, as does every message that is refused, and is answered exactly the same by
+``accept/http.py``. As with uvicorn, a request that was sent ahead waits for the answer to the one before.
 """
 
 from __future__ import annotations
 
-from functools import partial
+import re
 from typing import Any
 
 import msgspec
@@ -16,19 +17,22 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from linkspan.ingress.accept.answers import JSON, PROBLEM, accepted
 from linkspan.ingress.accept.http import log_refusal
 from linkspan.ingress.accept.problems import problem_of
-from linkspan.ingress.accept.request import Request, Scope
+from linkspan.ingress.accept.request import REQUEST_ID, Request
+from linkspan.ingress.accept.usual import Usual, usual
 from linkspan.ingress.append.acceptance import Acceptance
 from linkspan.ingress.pipeline import Pipeline
 from linkspan.ingress.validate import Origin
 from linkspan.kernel.errors import LinkspanError
+from linkspan.kernel.message import new_id
 from linkspan.kernel.telemetry.traces import Traced, Tracing
 
-PATH = "/v1/messages"
 #: Bytes; above 64 KiB uvicorn stops reading until the application asks for the body.
 LONGEST = 60_000
 
 _encode = msgspec.json.Encoder().encode
 _NO_ORIGIN = Origin()
+_CLOSE = b"connection: close\r\n"
+_is_request_id = re.compile(REQUEST_ID.encode()).match
 
 
 class Hot:
@@ -36,99 +40,171 @@ class Hot:
 
     def __init__(self, pipeline: Pipeline, tracing: Tracing, body_limit: int) -> None:
         self.take, self.begin = pipeline.take_now, tracing.begin
-        self._longest = min(LONGEST, body_limit)
+        self.longest = min(LONGEST, body_limit)
+        self._lines: list[tuple[bytes, bytes]] = []
+        self._rendered = b""
 
-    def request(self, scope: Scope) -> Request | None:
-        """None where the usual way must be gone."""
-        if scope["path"] != PATH or scope["method"] != "POST":
-            return None
-        request = Request(scope)
-        headers = request.headers
-        length = headers.get(b"content-length", b"")
-        usual = (
-            request.media_type == b"application/json"
-            and length.isdigit()
-            and len(length) < 6
-            and int(length) <= self._longest
-            and not request.wait
-            and b"content-encoding" not in headers
-            and b"transfer-encoding" not in headers
-            and b"expect" not in headers
-            and b"upgrade" not in headers
-        )
-        return request if usual else None
+    def default_lines(self, lines: list[tuple[bytes, bytes]]) -> bytes:
+        """As they are sent; uvicorn makes a new list each second."""
+        if lines is not self._lines:
+            self._lines, self._rendered = lines, _rendered(lines)
+        return self._rendered
+
+
+class _UnderWay(msgspec.Struct):
+    """``known``: the message was accepted before."""
+
+    request: Usual
+    acceptance: Acceptance
+    known: bool
+    traced: Traced
 
 
 class HotProtocol(HttpToolsProtocol):
-    """One connection. ``_request`` is set while the body of a usual request is awaited."""
+    """One connection. ``_held``: bytes of the next request; it is complete with ``_needed``."""
 
     def __init__(self, hot: Hot, **options: Any) -> None:
         super().__init__(**options)
         self._hot = hot
-        self._request: Request | None = None
+        self._under_way: _UnderWay | None = None
+        self._held = b""
+        self._needed = 0
+        self._in_parser = self._taking = self._ends = False
+        self._answered_at = 0.0
 
-    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        self._request = None if self.flow.write_paused else self._hot.request(cycle.scope)
-        if self._request is None:
-            super()._start_asgi_task(cycle, app)
-        elif not cycle.more_body:  # it was read while the one before was answered
-            self._take(cycle, self._request)
+    def on_message_begin(self) -> None:
+        self._in_parser = True
+        super().on_message_begin()
 
     def on_message_complete(self) -> None:
+        self._in_parser = False
         super().on_message_complete()
-        if self._request is not None and not self.cycle.response_complete:
-            self._take(self.cycle, self._request)
 
-    def _take(self, cycle: Any, request: Request) -> None:
-        self._request = None
+    def data_received(self, data: bytes) -> None:
+        if self._held:
+            data = self._held + data
+        if self._under_way is not None:
+            self._held = data
+            self.flow.pause_reading()
+        elif len(data) < self._needed:
+            self._held = data
+        else:
+            self._held, self._needed = b"", 0
+            self._take_all(data)
+
+    def _take_all(self, data: bytes) -> None:
+        """One request after the other, until one waits for Kafka, or for its own end."""
+        while data:
+            request = None if self._is_uvicorns() else usual(data, self._hot.longest)
+            if request is not None and request.end > len(data):
+                self._held, self._needed = data, request.end
+                return
+            if request is None or not self._take(request, data[request.start : request.end]):
+                self._pass_on(data)
+                return
+            data = data[request.end :]
+            if self._under_way is not None:
+                self._held = data
+                return
+
+    def _is_uvicorns(self) -> bool:
+        """It reads a request, or answers one, or the client does not read its answers."""
+        answering = self.cycle is not None and not self.cycle.response_complete
+        return self._in_parser or answering or self.flow.write_paused
+
+    def _pass_on(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._ends:
+            super().shutdown()
+
+    def _take(self, request: Usual, body: bytes) -> bool:
+        """False where uvicorn's way must be gone: nothing was appended then."""
         traced = self._hot.begin("accept", request.traceparent, SpanKind.SERVER)
         correlation = request.correlation_id
         origin = _NO_ORIGIN if correlation is None else Origin(None, correlation)
         try:
-            taken = self._hot.take(bytes(cycle.body), origin, traced.traceparent)
-        except Exception:  # noqa: BLE001 - nothing was appended: the usual way finds the same, and says it
-            taken = None
+            taken = self._hot.take(body, origin, traced.traceparent)
+        except Exception:  # noqa: BLE001 - the usual way finds the same, and says it
+            return False
         if taken is None:
-            super()._start_asgi_task(cycle, self.app)
-            return
+            return False
         acceptance, known = taken
         traced.belongs_to(acceptance.correlation_id)
-        acceptance.when_settled(partial(self._settled, cycle, request, acceptance, known, traced))
+        self._under_way = _UnderWay(request, acceptance, known, traced)
+        self._taking = True
+        acceptance.when_settled(self._settled)
+        self._taking = False
+        return True
 
-    def _settled(self, cycle: Any, request: Request, acceptance: Acceptance, known: bool, traced: Traced) -> None:
-        error = acceptance.error
-        if error is None:
-            content = _encode(accepted(acceptance, known))
-            self._answer(cycle, 202, request.answer_headers(acceptance.correlation_id), JSON, content)
-        else:
-            self._refuse(cycle, request, error, traced)
-        traced.span.end()
-
-    def _refuse(self, cycle: Any, request: Request, error: LinkspanError, traced: Traced) -> None:
-        Tracing.fail(traced, error)
-        refusal = problem_of(error)
-        log_refusal(request, refusal, traced)
-        headers = [*request.answer_headers(), *refusal.header_lines()]
-        self._answer(cycle, refusal.status, headers, PROBLEM, _encode(refusal.body()))
-
-    def _answer(
-        self,
-        cycle: Any,
-        status: int,
-        headers: list[tuple[bytes, bytes]],
-        content_type: tuple[bytes, bytes],
-        content: bytes,
-    ) -> None:
-        """As uvicorn ends a response."""
-        cycle.response_started = cycle.response_complete = True
-        cycle.message_event.set()
-        if cycle.disconnected:
+    def _settled(self) -> None:
+        done = self._under_way
+        if done is None:
             return
-        lines = [*cycle.default_headers, *headers, content_type, (b"content-length", b"%d" % len(content))]
-        if not cycle.keep_alive:
-            lines.append((b"connection", b"close"))
-        head = b"".join([b"%b: %b\r\n" % line for line in lines])
-        self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], head, content))
-        if not cycle.keep_alive:
+        self._under_way = None
+        if done.acceptance.error is None:
+            self._accept(done)
+        else:
+            self._refuse(done, done.acceptance.error)
+        done.traced.span.end()
+        if self._held and not self._taking and not self.transport.is_closing():
+            data, self._held = self._held, b""
+            self.flow.resume_reading()
+            self._take_all(data)
+
+    def _accept(self, done: _UnderWay) -> None:
+        given = done.request.fields.get(b"x-request-id")
+        request_id = given if given is not None and _is_request_id(given) else new_id().encode()
+        correlation_id = done.acceptance.correlation_id.encode()
+        lines = b"x-request-id: %b\r\nx-correlation-id: %b\r\n" % (request_id, correlation_id)
+        self._write(202, lines, JSON, _encode(accepted(done.acceptance, done.known)))
+
+    def _refuse(self, done: _UnderWay, error: LinkspanError) -> None:
+        request = Request({"headers": done.request.fields.items()})
+        Tracing.fail(done.traced, error)
+        refusal = problem_of(error)
+        log_refusal(request, refusal, done.traced)
+        lines = _rendered([*request.answer_headers(), *refusal.header_lines()])
+        self._write(refusal.status, lines, PROBLEM, _encode(refusal.body()))
+
+    def _write(self, status: int, lines: bytes, content_type: tuple[bytes, bytes], content: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        state = self.server_state
+        state.total_requests += 1
+        defaults = self._hot.default_lines(state.default_headers)
+        end = _CLOSE if self._ends else b""
+        self.transport.write(
+            b"%b%b%b%b: %b\r\ncontent-length: %d\r\n%b\r\n%b"
+            % (STATUS_LINE[status], defaults, lines, *content_type, len(content), end, content)
+        )
+        self._answered_at = self.loop.time()
+        if self._ends:
             self.transport.close()
-        self.on_response_complete()
+        elif self.timeout_keep_alive_task is None:
+            self._look_again_in(self.timeout_keep_alive)
+
+    def _look_again_in(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """uvicorn sets its timer anew with each request; a hot one leaves it, and it looks how long nothing came."""
+        if self.transport.is_closing():
+            return
+        left = self._answered_at + self.timeout_keep_alive - self.loop.time()
+        if self._under_way is not None or self._held:
+            self._look_again_in(self.timeout_keep_alive)
+        elif left > 0:
+            self._look_again_in(left)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def shutdown(self) -> None:
+        """Ends the connection, after the answer to what is under way."""
+        if self._under_way is not None or self._held:
+            self._ends = True
+        else:
+            super().shutdown()
+
+
+def _rendered(lines: list[tuple[bytes, bytes]]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % line for line in lines])

@@ -17,7 +17,10 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}\Z")
+#: What a caller may call its request.
+REQUEST_ID = r"[\x21-\x7e]{1,128}\Z"
+
+_REQUEST_ID = re.compile(REQUEST_ID)
 _UUID = re.compile(UUID_PATTERN)
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})\"?", re.IGNORECASE)
 

@@ -10,6 +10,7 @@ import structlog
 
 from linkspan.kernel.codec import RecordCodec
 from linkspan.kernel.errors import Poison
+from linkspan.kernel.topics import WINDOW_STATUS
 
 log = structlog.get_logger()
 
@@ -35,7 +36,7 @@ class Standing:
 
     def read(self, replica: bytes | None, value: bytes | None) -> None:
         """``value``: None from a replica that ended."""
-        if replica is None:
+        if replica is None or replica.startswith(WINDOW_STATUS):
             return
         now = asyncio.get_running_loop().time()
         self._heard = {key: said for key, said in self._heard.items() if now - said[0] < FRESH and key != replica}

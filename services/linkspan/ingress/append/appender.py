@@ -23,7 +23,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 
 from linkspan.ingress.append.drain import Drain
-from linkspan.ingress.append.lane import Lane, Pending, Record
+from linkspan.ingress.append.lane import Lane, Pending, Record, Tick
 from linkspan.ingress.append.producer import discard, start_producer
 from linkspan.ingress.append.spool import Spool
 from linkspan.ingress.errors import NotNow
@@ -58,10 +58,11 @@ class Appender:
         self._client, self._limit, self._prepare = client, limit, prepare
         self._pending = Pending()
         self._lanes: dict[str, list[Lane]] = {}
+        tick = Tick()
         self._spools: set[str] = set()
         for flow in flows:
             partitions = range(flow.spec.partitions)
-            self._lanes[flow.name] = [Lane(flow.name, flow.topics.events, n, self._pending) for n in partitions]
+            self._lanes[flow.name] = [Lane(flow.name, flow.topics.events, n, self._pending, tick) for n in partitions]
             if spool and flow.spec.when_kafka_is_away == "spool":
                 self._spools.add(flow.name)
         self._spool, self._grace = spool, grace

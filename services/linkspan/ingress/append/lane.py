@@ -16,7 +16,6 @@ from linkspan.kernel.telemetry.metrics import ACCEPTED, APPEND_SECONDS
 #: Seconds that a batch waits for company.
 LINGER = 0.001
 
-
 #: Called once: with None when Kafka has acknowledged, or the spool has it on disk (then True), else with the reason.
 Settled = Callable[[LinkspanError | None, bool], None]
 
@@ -41,11 +40,32 @@ class Pending:
         self.bytes = 0
 
 
-class Lane:
-    """``accepted`` counts what was acknowledged."""
+class Tick:
+    """What waits for company waits together: batches of several partitions then share one request."""
 
-    def __init__(self, flow: str, topic: str, partition: int, pending: Pending) -> None:
-        self._topic, self._partition, self._pending = topic, partition, pending
+    def __init__(self) -> None:
+        self._next: asyncio.Future[None] | None = None
+
+    def next(self) -> asyncio.Future[None]:
+        """Done ``LINGER`` after the first who asked for it. Whoever is cancelled in it cancels it for all, as lanes are
+        cancelled together."""
+        if self._next is None or self._next.done():
+            loop = asyncio.get_running_loop()
+            self._next = loop.create_future()
+            loop.call_later(LINGER, _over, self._next)
+        return self._next
+
+
+def _over(tick: asyncio.Future[None]) -> None:
+    if not tick.done():
+        tick.set_result(None)
+
+
+class Lane:
+    """``tick``: all lanes of a process have one. ``accepted`` counts what was acknowledged."""
+
+    def __init__(self, flow: str, topic: str, partition: int, pending: Pending, tick: Tick) -> None:
+        self._topic, self._partition, self._pending, self._tick = topic, partition, pending, tick
         self._waiting: deque[Record] = deque()
         self._under_way: list[Record] = []
         self._wake = asyncio.Event()
@@ -64,7 +84,7 @@ class Lane:
         while True:
             await self._wake.wait()
             while self._waiting:
-                await asyncio.sleep(LINGER)
+                await self._tick.next()
                 await self._append_batch(producer, limit)
             self._wake.clear()
 

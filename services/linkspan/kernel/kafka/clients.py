@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 from aiokafka.helpers import create_ssl_context
@@ -65,6 +66,9 @@ class KafkaClients:
             "fetch_max_wait_ms": 100,
         }
         return AIOKafkaConsumer(**self._common, **(settings | options))
+
+    def admin(self) -> AIOKafkaAdminClient:
+        return AIOKafkaAdminClient(**self._common)
 
     def producer(self, **options: Any) -> AIOKafkaProducer:
         return AIOKafkaProducer(**self._common, acks="all", enable_idempotence=True, **options)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(slots=True)
-class Fact:
+class Fact(msgspec.Struct):
     """``offset``: of the event, -1 where none is meant. ``hold``: it begins, extends, releases or ends the hold of
     ``key``. ``parked``: where the copy stands; ``control``: the command that it carries out; both -1 where none.
 
     ``id``, ``digest``: 64 bits of the message id and of the payload, None where the record names none; ``at``: when it
     was recorded, milliseconds since 1970. ``plan``: it is of a replay, and says nothing of the message's own status.
+    ``accepted``: when the message was, microseconds since 1970, where it is a dead letter or is given up.
     ``flushed``: the command gives up others too, so that it is not carried out with this one; the event was unfinished.
     """
 
@@ -26,6 +26,7 @@ class Fact:
     digest: int = 0
     at: int = 0
     plan: bool = False
+    accepted: int = 0
     flushed: bool = False
 
 

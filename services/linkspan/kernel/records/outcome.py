@@ -25,6 +25,7 @@ def fact_of(record: Any) -> Fact:
         0 if digest is None else int.from_bytes(digest[:8]),
         record.timestamp,
         Headers.PLAN in found,
+        _number(found.get(Headers.ACCEPTED_AT), 0),
         Headers.FLUSHED in found,
     )
 

@@ -9,8 +9,9 @@ outage, however long, charges nothing, and a message that alone fails is charged
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from enum import IntEnum
+
+import msgspec
 
 from linkspan.kernel.errors import DeliveryError, Doubtful, FailureClass, RateLimited, Unavailable
 from linkspan.kernel.resilience.retry import RetryPolicy
@@ -31,8 +32,7 @@ class Mode(IntEnum):
     CLOSED, PROBING, OPEN = range(3)
 
 
-@dataclass(slots=True, eq=False)
-class Doubt:
+class Doubt(msgspec.Struct, eq=False):
     """Of a message that failed, belongs to it until it is taken. ``due``: its last failure is to be charged; of that
     ``error``, and ``sent_at`` as ``answered`` was told."""
 
@@ -42,8 +42,7 @@ class Doubt:
     due: bool = False
 
 
-@dataclass(slots=True, eq=False)
-class Ticket:
+class Ticket(msgspec.Struct, eq=False):
     """One attempt under way. ``started`` counts the breaker's events, ``era`` its openings and closings; ``proven``:
     after the last failure of its message another one was taken."""
 

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter as Counts
+from collections.abc import Sequence
+
 from prometheus_client import Counter, Gauge, Histogram
+
+
+class Durations(Histogram):
+    """A histogram that takes many amounts at once: a lock a bucket instead of two an amount."""
+
+    def observe_all(self, amounts: Sequence[float]) -> None:
+        found = Counts(bisect_left(self._upper_bounds, amount) for amount in amounts)
+        self._sum.inc(sum(amounts))
+        for bucket, count in found.items():
+            self._buckets[bucket].inc(count)
+
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300)
 
@@ -20,7 +35,7 @@ ATTEMPTS = Counter(
     "linkspan_attempts_total", "Delivery attempts, by result (delivered or a failure class).", ["flow", "result"]
 )
 IN_FLIGHT = Gauge("linkspan_in_flight", "Messages fetched and not finished.", ["flow"])
-END_TO_END_SECONDS = Histogram(
+END_TO_END_SECONDS = Durations(
     "linkspan_end_to_end_seconds", "From acceptance to the other system's acknowledgement.", ["flow"], buckets=SECONDS
 )
 RATE_LIMITS = Counter(
@@ -86,5 +101,10 @@ LEDGER_FAILURES = Counter(
     "linkspan_ledger_failures_total",
     "Times that folding began anew: database (it was away), kafka, offsets (another worker had folded them).",
     ["what"],
+)
+LEDGER_UNACCOUNTED = Gauge(
+    "linkspan_ledger_unaccounted",
+    "Events below their owner's position without an outcome, of the partitions that this worker folds; must stay 0.",
+    ["flow"],
 )
 LEDGER_REMOVED = Counter("linkspan_ledger_removed_total", "Messages removed for their age.")

@@ -33,6 +33,8 @@ OFFSET = "messaging.kafka.offset"
 ATTEMPT = "linkspan.attempt"
 
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")
+#: In an id of 128 bits and one of 64, of which neither may be zero.
+_NOT_ZERO = 1 << 64 | 1
 _NOT_RECORDED = NonRecordingSpan(trace.INVALID_SPAN_CONTEXT)
 
 
@@ -76,7 +78,8 @@ class Tracing:
 
     def _new_trace(self) -> str:
         flag = "01" if random.random() < self._ratio else "00"  # noqa: S311 - sampling keeps no secret
-        return f"00-{random.getrandbits(128) or 1:032x}-{random.getrandbits(64) or 1:016x}-{flag}"
+        ids = f"{random.getrandbits(192) | _NOT_ZERO:048x}"
+        return f"00-{ids[:32]}-{ids[32:]}-{flag}"
 
     @contextmanager
     def span(

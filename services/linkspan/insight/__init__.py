@@ -1,0 +1,1 @@
+"""Stream processing with Faust, whose results can be computed again: flow statistics and conversations."""
