@@ -7,6 +7,7 @@ import io
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
@@ -77,6 +78,16 @@ class Operator:
             except SystemExit as ended:
                 code = int(ended.code or 0)
         return Done(code, out.getvalue(), err.getvalue())
+
+    async def told(self, *arguments: str, until: str) -> Done:
+        """Asks again until the answer has ``until``: ledger, replicas and checkpoints follow what happens."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            done = await self(*arguments)
+            if until in done.out:
+                return done
+            assert time.monotonic() < end, done
+            await asyncio.sleep(0.5)
 
     async def run(self, *command: str, stdin: int = asyncio.subprocess.DEVNULL) -> Done:
         process = await self.started(*command, stdin=stdin)

@@ -6,11 +6,10 @@ import asyncio
 import json
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from tests.integration.cli.operator import PATIENCE, Done, Operator, ledger
+from tests.integration.cli.operator import PATIENCE, Operator, ledger
 from tests.integration.control.client import TOKENS, write_tokens
 from tests.integration.egress.bridge import Bridge, order_id
 from tests.integration.egress.conftest import MakeBridge, rest_system
@@ -21,17 +20,6 @@ AWAY = "127.0.0.1:9"
 SCRIPT = Path(__file__).parents[3] / "scripts" / "flush-queue.sh"
 
 
-async def told(linkspan: Operator, *arguments: str, until: str) -> Done:
-    """Asks again until the answer has ``until``: the ledger follows, and replicas speak once a second."""
-    end = time.monotonic() + PATIENCE
-    while True:
-        done = await linkspan(*arguments)
-        if until in done.out:
-            return done
-        assert time.monotonic() < end, done
-        await asyncio.sleep(0.5)
-
-
 async def test_a_pause_is_seen_in_the_status_and_its_author_and_reason_in_the_trail(
     bridge: MakeBridge, rest: RestDestination
 ) -> None:
@@ -40,7 +28,7 @@ async def test_a_pause_is_seen_in_the_status_and_its_author_and_reason_in_the_tr
         linkspan = Operator(made, f"{AWAY},{process.control}")
         paused = await linkspan("pause", "orders", "--reason", "maintenance of the store")
         assert (paused.code, paused.out) == (0, "flow orders: paused\n")
-        status = (await told(linkspan, "status", "-o", "json", until='"service": "egress"')).json
+        status = (await linkspan.told("status", "-o", "json", until='"service": "egress"')).json
         flow = status["flows"][0]
         assert (flow["flow"], flow["paused"], flow["paused_reason"]) == ("orders", True, "maintenance of the store")
         assert "  orders: paused by local: maintenance of the store" in (await linkspan("status")).out
@@ -78,7 +66,7 @@ async def test_who_is_not_known_or_not_allowed_is_told_so_with_exit_code_4(
             assert (stranger.code, stranger.out) == (4, "")
             assert said in stranger.err
         admin = Operator(made, process.control, TOKENS["admin"])
-        assert "refused" in (await told(admin, "audit-trail", until="Pause")).out
+        assert "refused" in (await admin.told("audit-trail", until="Pause")).out
 
 
 async def test_a_story_is_found_by_its_correlation_id_and_the_account_balances(
@@ -90,7 +78,7 @@ async def test_a_story_is_found_by_its_correlation_id_and_the_account_balances(
         async with ledger(linkspan):
             first, *_ = await made.append(*((order_id(key), 0) for key in range(5)))
             await made.wait_outcomes(5)
-            listed = (await told(linkspan, "messages", "--status", "delivered", "-o", "json", until=first)).json
+            listed = (await linkspan.told("messages", "--status", "delivered", "-o", "json", until=first)).json
             one = next(one for one in listed["messages"] if one["message_id"] == first)
             story = (await linkspan("message", one["correlation_id"], "--content")).out
             assert f"message      {first}" in story
@@ -101,7 +89,7 @@ async def test_a_story_is_found_by_its_correlation_id_and_the_account_balances(
             event = f"orders/{one['partition']}:{one['offset']}"
             by_event = (await linkspan("message", event, "-o", "json")).json["messages"]
             assert [found["message"]["message_id"] for found in by_event] == [first]
-            await told(linkspan, "messages", "-o", "json", until='"lag": 0')
+            await linkspan.told("messages", "-o", "json", until='"lag": 0')
             page = (await linkspan("messages", "--limit", "2", "-o", "json")).json
             assert len(page["messages"]) == 2
             rest_of = await linkspan("messages", "--page-token", page["next_page_token"], "-o", "json")
