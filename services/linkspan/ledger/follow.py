@@ -16,6 +16,7 @@ from linkspan.kernel.records.parked import Copy
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Integration
 from linkspan.kernel.telemetry import metrics
+from linkspan.kernel.topics import all_topics
 from linkspan.ledger.fold import Fold
 from linkspan.ledger.gather import Gatherer, Said, Topics
 from linkspan.ledger.pipeline import Folding
@@ -132,10 +133,15 @@ class Follower:
                 await reader.start()
                 await self._check_topics(reader)
                 topic = self.topics.conversations
-                there = reader.partitions_for_topic(topic) if topic in await reader.topics() else None
+                count = self._conversations() if topic in await reader.topics() else 0
         finally:
             await stop_consumer(reader)
-        return names + [(CONVERSATIONS, number) for number in there or ()]
+        return names + [(CONVERSATIONS, number) for number in range(count)]
+
+    def _conversations(self) -> int:
+        """Partitions of their topic: a consumer knows only those of topics that it reads already."""
+        wanted = (spec.partitions for spec in all_topics(self._integration) if spec.name == self.topics.conversations)
+        return next(wanted, 0)
 
     def lag(self) -> dict[str, int]:
         """Records that are not folded yet, by flow."""

@@ -126,9 +126,10 @@ class Rebuild:
 
     async def _switch(self, follower: Follower, build: int, *, verify: bool) -> Rebuilt:
         """Raises _Ahead, and then nothing has happened."""
-        ends = await follower.log_ends()
         async with _transaction(self._database) as connection:
-            targets = await asyncio.to_thread(close_live, connection, ends)
+            live = await asyncio.to_thread(close_live, connection)
+            ends = await follower.log_ends()  # asked only now: the live build is not further
+            targets = {name: _first(live[name], ends[name]) for name in live.keys() & ends.keys()}
             if verify and any(_beyond(follower, name, target) for name, target in targets.items()):
                 raise _Ahead
             async with asyncio.timeout(_SWITCH):
@@ -166,17 +167,18 @@ def begin(connection: Connection, integration: str, *, restart: bool) -> int:
     return build
 
 
-def close_live(connection: Connection, ends: Targets) -> Targets:
-    """Nobody commits to the live build any more once this is committed; until then whoever wants to waits. Where it is,
-    but no further than the logs go."""
+def close_live(connection: Connection) -> Targets:
+    """Nobody commits to the live build any more once this is committed; until then whoever wants to waits. Where it
+    is."""
     here = offsets.c.build == select(ledger.c.build).where(ledger.c.state == LIVE).scalar_subquery()
     connection.execute(update(offsets).where(here).values(closed=True))
     columns = (offsets.c.flow, offsets.c.partition, offsets.c.events, offsets.c.outcomes)
-    found = {(flow, number): (at, told) for flow, number, at, told in connection.execute(select(*columns).where(here))}
-    return {
-        name: (min(found[name][0], ends[name][0]), min(found[name][1], ends[name][1]))
-        for name in found.keys() & ends.keys()
-    }
+    return {(flow, number): (at, told) for flow, number, at, told in connection.execute(select(*columns).where(here))}
+
+
+def _first(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    """A topic that was made anew is shorter than what was folded of it."""
+    return min(one[0], other[0]), min(one[1], other[1])
 
 
 def take_over(connection: Connection, build: int) -> None:

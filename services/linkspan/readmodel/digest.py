@@ -67,7 +67,7 @@ def _stream(connection: Connection, row: Any, progress: Callable[[int], None]) -
         wanted = select(*columns).where(table.c.stream == row.stream).order_by(*(table.c[name] for name in order))
         if table is counters:
             wanted = wanted.where(counters.c.count != 0)
-        rows = connection.execution_options(yield_per=_FETCH).execute(wanted)
+        rows = connection.execute(wanted, execution_options={"yield_per": _FETCH})
         for part in rows.partitions():
             hashed.update(b"".join(_encode(tuple(values)) for values in part))
             progress(len(part))
