@@ -16,7 +16,7 @@ from tests.integration.egress.destinations import RestDestination, until
 
 from linkspan.control.v1 import commands_pb2, status_pb2
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 KEYS = 40
 #: After the answer to a pause nothing may arrive later than so many seconds: a second is promised, and CI is slow.
 STOPS_WITHIN = 2.0
@@ -69,7 +69,7 @@ async def fleet(made: Bridge, count: int) -> AsyncIterator[list[EgressProcess]]:
 
 
 async def owned_by_all(caller: Caller, count: int) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(150):
         while True:
             status = await caller("GetStatus", status_pb2.GetStatusRequest())
             owners = [one for one in status.replicas if one.partitions]
@@ -86,7 +86,7 @@ async def test_a_pause_stops_all_replicas_within_a_second_outlives_their_death_a
     loading = asyncio.create_task(load.run())
     async with fleet(made, 3) as processes, calling(processes[1].control, token(made)) as caller:
         await owned_by_all(caller, 3)
-        await until(lambda: len(arrivals.at) > 2_000, 60)
+        await until(lambda: len(arrivals.at) > 1_000, 120)
         asked = time.monotonic()
         command = await caller.pause(reason="the store is painted")
         answered = time.monotonic()
@@ -101,20 +101,20 @@ async def test_a_pause_stops_all_replicas_within_a_second_outlives_their_death_a
         )
         await asyncio.gather(*(process.kill() for process in processes))
     died = time.monotonic()
+    load.stop()
+    await loading
     async with fleet(made, 3) as processes, calling(processes[0].control, token(made)) as caller:
         await owned_by_all(caller, 3)
         status = await caller("GetStatus", status_pb2.GetStatusRequest(flow="orders"))
         flow = status.flows[0]
         assert (flow.paused, flow.paused_by, flow.paused_reason) == (True, "local", "the store is painted")
-        load.stop()
-        await loading
         await asyncio.sleep(2)
         assert not arrivals.after(died), "paused also for those that were not there"
         assert flow.window > 0
         again = await caller.pause()
         assert (again.result, again.effective) == ("was paused already by local", False)
         assert (await caller.resume()).result == "resumed"
-        await made.wait_outcomes(KEYS * load.lines, 90, ("delivered",))
+        await until(lambda: len({got.order for got in rest.got}) == KEYS * load.lines, 200)
     delivered = lines_by_key([got.order for got in rest.got])
     assert {key: sorted(set(lines)) for key, lines in delivered.items()} == {
         order_id(key): list(range(load.lines)) for key in range(KEYS)

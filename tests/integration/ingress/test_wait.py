@@ -155,7 +155,7 @@ async def test_while_the_flow_is_paused_it_is_queued_at_once_and_whoever_waits_i
         flows = {flow.flow: flow.paused for flow in said.flows}
         assert flows == {"orders": True, "reports": False}
         (replica,) = [one for one in said.replicas if one.control_address == started.control]
-        assert (replica.service, replica.spooled, replica.control_offset >= 1) == ("ingress", 0, True)
+        assert (replica.service, replica.spooled) == ("ingress", 0)
         assert (await caller.resume()).result == "resumed"
         asked = asyncio.create_task(waiting(client, order(), 20))
         await asyncio.sleep(1)
