@@ -10,7 +10,7 @@ from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.lifecycle import Check
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Integration
-from linkspan.readmodel.database import Database
+from linkspan.readmodel.asked import Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,5 +22,5 @@ class Host:
     catalog: SchemaCatalog
     clients: KafkaClients
     blobs: BlobStore
-    database: Database
+    ledger: Ledger
     checks: Mapping[str, Check]

@@ -37,7 +37,6 @@ from linkspan.kernel.codec import Datum
 from linkspan.kernel.commands import CommandCodec
 from linkspan.kernel.telemetry.logs import set_level
 from linkspan.kernel.telemetry.profiling import PROFILE
-from linkspan.readmodel.queries import Queries
 from linkspan.transform import Transform
 
 log = structlog.get_logger()
@@ -56,7 +55,6 @@ class ControlPlane:
         self.teller = StatusTeller(host, tail, say)
         self.commands = Commands(host.clients, tail, codec)
         self._trail = Trail(host.clients, tail)
-        self._queries = Queries(host.database)
         self._transforms: dict[str, Transform] = {}
         self._authenticator = Authenticator.of(settings)
         tail.watch(_obey)
@@ -65,7 +63,7 @@ class ControlPlane:
         host = self._host
         scope = Scope(host.integration, host.catalog, host.clients)
         return Views(
-            Messages(scope, self._queries),
+            Messages(scope, host.ledger),
             Letters(scope, self._transform, self.commands),
             Tail(scope),
             Audits(scope),
@@ -80,7 +78,7 @@ class ControlPlane:
 
     def _servicer(self) -> Servicer:
         return Servicer(
-            Status(self._host, self.tail, self.view, self._queries),
+            Status(self._host, self.tail, self.view),
             Actions(self._host.integration, self.commands),
             Flush(self._host, self.commands),
             ProfileView(PROFILE),

@@ -18,8 +18,7 @@ from linkspan.kernel.codec import Datum
 from linkspan.kernel.lifecycle import answers
 from linkspan.kernel.message import now_micros
 from linkspan.kernel.records.fact import DEAD
-from linkspan.readmodel.database import DatabaseAway
-from linkspan.readmodel.queries import Queries
+from linkspan.readmodel.away import DatabaseAway
 from linkspan.readmodel.windows import FlowWindows
 
 _BREAKERS = {
@@ -33,8 +32,8 @@ _MINUTE = 60
 
 
 class Status:
-    def __init__(self, host: Host, tail: ControlTail, view: StatusView, queries: Queries) -> None:
-        self._host, self._tail, self._view, self._queries = host, tail, view, queries
+    def __init__(self, host: Host, tail: ControlTail, view: StatusView) -> None:
+        self._host, self._tail, self._view = host, tail, view
 
     async def now(self, flow: str) -> pb.GetStatusResponse:
         """``flow``: only that one; empty: all. Raises NotFound."""
@@ -62,8 +61,9 @@ class Status:
         """None where it cannot be asked, or has not begun; and dead letters by flow, as far as it has folded."""
         letters: Counter[str] = Counter()
         try:
-            folded = await self._queries.folded()
-            for one in await self._queries.counts(None):
+            queries = await self._host.ledger.queries()
+            folded = await queries.folded()
+            for one in await queries.counts(None):
                 letters[one.flow] += one.count if one.status == DEAD else 0
         except DatabaseAway:
             return None, letters

@@ -15,7 +15,7 @@ from grpc import StatusCode
 from linkspan.control.errors import Away, BadRequest, Forbidden, NotFound, NotKnown, NotYet, Precondition, kafka_away
 from linkspan.kernel.errors import Fault, UserMistake
 from linkspan.kernel.topic_admin import KafkaAway
-from linkspan.readmodel.database import DatabaseAway
+from linkspan.readmodel.away import DatabaseAway
 
 Told = tuple[StatusCode, str, list[Message]]
 

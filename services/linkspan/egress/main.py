@@ -35,7 +35,7 @@ from linkspan.kernel.spec import Integration
 from linkspan.kernel.spec_file import catalog_for, check_production, load_integration
 from linkspan.kernel.telemetry.logs import configure_logs
 from linkspan.kernel.telemetry.traces import Tracing
-from linkspan.readmodel.database import open_database
+from linkspan.readmodel.asked import Ledger
 
 log = structlog.get_logger()
 
@@ -63,9 +63,9 @@ async def run(
     catalog = catalog_for(integration)
     tail = ControlTail(clients, integration.integration, CommandCodec(catalog))
     services = _services(integration, flows, settings, clients, tracing, tail)
-    database = open_database(settings.database(integration.integration))
-    checks = _checks(integration, services, tail) | {"database": database.check}
-    served = Host("egress", integration, catalog, clients, BlobStore(settings.blobs), database, checks)
+    ledger = Ledger(settings.database(integration.integration))
+    checks = _checks(integration, services, tail) | {"database": ledger.check}
+    served = Host("egress", integration, catalog, clients, BlobStore(settings.blobs), ledger, checks)
     plane = _plane(served, tail, services)
     address = f"http://{host}:{listener.getsockname()[1]}"
     async with http_server(_operations(checks), listener), plane.running(host, control_port) as control:

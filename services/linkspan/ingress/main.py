@@ -56,7 +56,7 @@ from linkspan.kernel.telemetry.logs import configure_logs
 from linkspan.kernel.telemetry.traces import Tracing
 from linkspan.kernel.topic_admin import ensure_topics
 from linkspan.kernel.topics import sources_topic, status_topic
-from linkspan.readmodel.database import open_database
+from linkspan.readmodel.asked import Ledger
 
 log = structlog.get_logger()
 
@@ -91,11 +91,11 @@ class Ingress:
         )
         self.has_sources = bool(integration.sources())
         self._stopping = False
-        self._database = open_database(settings.database(integration.integration))
+        self._ledger = Ledger(settings.database(integration.integration))
         self.checks = checks = {
             **system_checks(integration),
             "messageQueue": self._kafka,
-            "database": self._database.check,
+            "database": self._ledger.check,
         }
         routes: dict[str, Route] = {
             "/v1/messages": Messages(pipeline, self.watch, limit),
@@ -129,7 +129,7 @@ class Ingress:
         status = IngressStatus(self._flows, self.appender, lambda: self.spool.messages if self.spool else 0)
         control: ControlSettings = read_settings(ControlSettings)
         return ControlPlane(
-            Host("ingress", integration, catalog, clients, BlobStore(settings.blobs), self._database, self.checks),
+            Host("ingress", integration, catalog, clients, BlobStore(settings.blobs), self._ledger, self.checks),
             control,
             tail,
             status.say,

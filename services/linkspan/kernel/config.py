@@ -43,6 +43,12 @@ def _checked_queue(url: str) -> str:
     return url
 
 
+def _checked_database(url: str | None) -> str | None:
+    if url is not None and not url.startswith(("sqlite://", "postgresql://", "postgresql+psycopg://")):
+        raise ValueError("expected sqlite:///<file> or postgresql://user:password@host/name")
+    return url
+
+
 class Settings(BaseSettings):
     """Names are the environment's, in lower case; a ``LINKSPAN_`` prefix marks those that are ours alone."""
 
@@ -55,7 +61,7 @@ class Settings(BaseSettings):
     linkspan_data: Path = Field(default_factory=default_data_dir)
     linkspan_blobs: str | None = None
     linkspan_host: str = "127.0.0.1"
-    linkspan_database_url: str | None = None
+    linkspan_database_url: Annotated[str | None, AfterValidator(_checked_database)] = None
 
     @property
     def kafka(self) -> str:

@@ -26,7 +26,8 @@ from linkspan.kernel.spec_file import catalog_for, check_production, load_integr
 from linkspan.ledger.follow import Follower
 from linkspan.ledger.rebuild import Rebuild, Rebuilt, Say
 from linkspan.ledger.settings import LedgerSettings
-from linkspan.readmodel.database import Database, DatabaseAway, live_build, open_database
+from linkspan.readmodel.away import DatabaseAway
+from linkspan.readmodel.database import Database, live_build, open_database
 from linkspan.readmodel.digest import Digest, digest_of
 
 File = Annotated[Path, typer.Argument(help="The integration file.")]

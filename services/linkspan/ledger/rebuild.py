@@ -18,7 +18,8 @@ from linkspan.ledger.follow import Follower
 from linkspan.ledger.gather import Said
 from linkspan.ledger.keep import remove_old_build
 from linkspan.ledger.streams import Closed, Name
-from linkspan.readmodel.database import Database, DatabaseAway, live_build
+from linkspan.readmodel.away import DatabaseAway
+from linkspan.readmodel.database import Database, live_build
 from linkspan.readmodel.digest import Digest, digest_of
 from linkspan.readmodel.tables import BUILDING, CONVERSATIONS, LIVE, OLD, ledger, offsets
 

@@ -16,7 +16,8 @@ from linkspan.ledger.assignment import Assignment
 from linkspan.ledger.follow import Follower
 from linkspan.ledger.keep import Keeper
 from linkspan.ledger.streams import Closed
-from linkspan.readmodel.database import Database, DatabaseAway
+from linkspan.readmodel.away import DatabaseAway
+from linkspan.readmodel.database import Database
 
 log = structlog.get_logger()
 

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError, SQLAlchemyError
 
-from linkspan.kernel.errors import LinkspanError, UserMistake
+from linkspan.kernel.errors import UserMistake
+from linkspan.readmodel.away import DatabaseAway
 from linkspan.readmodel.migrate import migrate
 from linkspan.readmodel.tables import LIVE, ledger
 
@@ -33,8 +34,8 @@ _POSTGRES = {
 }
 
 
-class DatabaseAway(LinkspanError):
-    """The database does not answer, is locked, or is full."""
+#: PostgreSQL's "undefined table".
+_NO_TABLE = "42P01"
 
 
 class Database:
@@ -161,12 +162,14 @@ def _told(database: Database) -> Iterator[None]:
 
 def _is_away(error: DBAPIError) -> bool:
     if isinstance(error, ProgrammingError):
-        return False
+        return getattr(error.orig, "sqlstate", None) == _NO_TABLE
     return error.connection_invalidated or isinstance(error, OperationalError)
 
 
 def _said(error: SQLAlchemyError) -> str:
     found = getattr(error, "orig", None) or error
+    if getattr(found, "sqlstate", None) == _NO_TABLE:
+        return "it has no tables yet; linkspan ledger makes them"
     lines = [line.strip() for line in str(found).splitlines() if line.strip()]
     return lines[0] if lines else type(found).__name__
 

@@ -50,7 +50,7 @@ async def answer(caller: Caller, method: str) -> aio.AioRpcError | None:
     """None: it was answered."""
     try:
         if method in STREAMS:
-            async for _ in caller.stream(method, REQUESTS[method]):
+            async for _ in caller.stream(method, REQUESTS[method], timeout=4):  # a tail has nothing to tell
                 return None
         else:
             await caller(method, REQUESTS[method])

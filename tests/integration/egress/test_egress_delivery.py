@@ -43,7 +43,7 @@ async def test_a_rest_destination_gets_path_and_fields_of_each_message(
                     assert path == "health" or answer.status == 200, body
             async with session.get(f"{process.address}/metrics") as answer:
                 assert 'linkspan_outcomes_total{flow="orders",kind="delivered"} 200.0' in await answer.text()
-        assert set(body["checks"]) == {"systemA", "systemB", "messageQueue"}
+        assert set(body["checks"]) == {"systemA", "systemB", "messageQueue", "database"}
         assert await process.stop() == 0
     assert lines_by_key([got.order for got in rest.got]) == {order_id(key): list(range(20)) for key in range(10)}
     assert {got.id for got in rest.got} == set(ids)

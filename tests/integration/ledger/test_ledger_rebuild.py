@@ -114,7 +114,7 @@ async def test_what_is_parked_stays_known_when_its_event_and_outcome_are_gone(si
     (dead,) = [row for row in rows if row.offset == 2]
     assert (dead.key, dead.attempts, dead.failure, dead.reason) == (order_id(1), 3, "rejected", "no such order")
     timeline = await made.queries.timeline(FLOW, 0, 2)
-    assert [(one.kind, one.offset) for one in timeline] == [("accepted", -1), ("dead_lettered", -1)]
+    assert [(one.kind, one.offset) for one in timeline] == [("accepted", 2), ("dead_lettered", -1)]
     made.check_counters()
     async with made.ledger():
         await made.outcomes(0, ("redriven", 2, 1), ("delivered", 2, 1))

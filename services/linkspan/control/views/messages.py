@@ -19,8 +19,8 @@ from linkspan.kernel.codec import Decoder
 from linkspan.kernel.errors import Poison
 from linkspan.kernel.kafka.clients import stop_consumer
 from linkspan.kernel.topics import FlowTopics
+from linkspan.readmodel.asked import Ledger
 from linkspan.readmodel.paging import BadToken
-from linkspan.readmodel.queries import Queries
 from linkspan.readmodel.rows import (
     ConversationFilter,
     ConversationRow,
@@ -37,8 +37,8 @@ _STATE = "CONVERSATION_STATE_"
 
 
 class Messages:
-    def __init__(self, scope: Scope, queries: Queries) -> None:
-        self._scope, self._queries = scope, queries
+    def __init__(self, scope: Scope, ledger: Ledger) -> None:
+        self._scope, self._ledger = scope, ledger
 
     async def list_messages(self, request: pb.ListMessagesRequest) -> pb.ListMessagesResponse:
         self._scope.flows(request.flow)
@@ -55,7 +55,7 @@ class Messages:
         )
         size = page_size(request.page_size)
         try:
-            rows, following = await self._queries.messages(wanted, size, request.page_token)
+            rows, following = await (await self._ledger.queries()).messages(wanted, size, request.page_token)
         except BadToken as error:
             raise wrong("page_token", str(error)) from None
         messages = [_message(row) for row in rows]
@@ -66,7 +66,7 @@ class Messages:
         if not rows:
             raise NotFound("NO_SUCH_MESSAGE", "the ledger knows no such message; it may not have folded it yet")
         row, *others = sorted(rows, key=lambda one: one.accepted_at or 0, reverse=True)
-        timeline = await self._queries.timeline(row.flow, row.partition, row.offset)
+        timeline = await (await self._ledger.queries()).timeline(row.flow, row.partition, row.offset)
         return pb.GetMessageResponse(
             message=_message(row),
             timeline=[_entry(one) for one in timeline],
@@ -77,12 +77,12 @@ class Messages:
 
     async def _rows(self, request: pb.GetMessageRequest) -> list[MessageRow]:
         if request.WhichOneof("message") == "message_id" and request.message_id:
-            return await self._queries.message(request.message_id)
+            return await (await self._ledger.queries()).message(request.message_id)
         found = _EVENT.match(request.event)
         if found is None:
             raise wrong("event", "expected a message_id, or an event as FLOW/PARTITION:OFFSET")
         self._scope.flows(found[1])
-        return await self._queries.event(found[1], int(found[2]), int(found[3]))
+        return await (await self._ledger.queries()).event(found[1], int(found[2]), int(found[3]))
 
     async def list_conversations(self, request: pb.ListConversationsRequest) -> pb.ListConversationsResponse:
         self._scope.flows(request.flow)
@@ -93,14 +93,14 @@ class Messages:
         )
         size = page_size(request.page_size)
         try:
-            rows, following = await self._queries.conversations(wanted, size, request.page_token)
+            rows, following = await (await self._ledger.queries()).conversations(wanted, size, request.page_token)
         except BadToken as error:
             raise wrong("page_token", str(error)) from None
         found = [_conversation(row) for row in rows]
         return pb.ListConversationsResponse(conversations=found, next_page_token=following, ledger=await self.ledger())
 
     async def ledger(self) -> LedgerStatus:
-        return ledger_status(await self._queries.folded())
+        return ledger_status(await (await self._ledger.queries()).folded())
 
     async def _content(self, row: MessageRow) -> str:
         """JSON; empty where Kafka has the event no longer, or it cannot be decoded."""

@@ -1,0 +1,40 @@
+"""The ledger for processes that only ask it, now and then."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from linkspan.readmodel.database import Database
+    from linkspan.readmodel.queries import Queries
+
+
+class Ledger:
+    """SQLAlchemy takes longer to load than anything else, so the first question loads it, in a thread."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._opened: tuple[Database, Queries] | None = None
+        self._opening = asyncio.Lock()
+
+    async def queries(self) -> Queries:
+        """Raises UserMistake where the address is of no database that is supported."""
+        return (await self._open())[1]
+
+    async def check(self) -> str | None:
+        """For ``/health``: what is wrong."""
+        return await (await self._open())[0].check()
+
+    async def _open(self) -> tuple[Database, Queries]:
+        async with self._opening:
+            if self._opened is None:
+                self._opened = await asyncio.to_thread(self._load)
+            return self._opened
+
+    def _load(self) -> tuple[Database, Queries]:
+        from linkspan.readmodel.database import open_database
+        from linkspan.readmodel.queries import Queries
+
+        database = open_database(self._url)
+        return database, Queries(database)
