@@ -15,8 +15,7 @@ class Ledger:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._opened: tuple[Database, Queries] | None = None
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[tuple[Database, Queries]] | None = None
 
     async def queries(self) -> Queries:
         """Raises UserMistake where the address is of no database that is supported."""
@@ -27,10 +26,10 @@ class Ledger:
         return await (await self._open())[0].check()
 
     async def _open(self) -> tuple[Database, Queries]:
-        async with self._opening:
-            if self._opened is None:
-                self._opened = await asyncio.to_thread(self._load)
-            return self._opened
+        """A caller that gives up does not end the loading."""
+        if self._opening is None:
+            self._opening = asyncio.create_task(asyncio.to_thread(self._load))
+        return await asyncio.shield(self._opening)
 
     def _load(self) -> tuple[Database, Queries]:
         from linkspan.readmodel.database import open_database

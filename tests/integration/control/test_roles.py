@@ -47,7 +47,13 @@ async def served(bridge: MakeBridge, rest: RestDestination) -> AsyncIterator[Ser
 
 
 async def answer(caller: Caller, method: str) -> aio.AioRpcError | None:
-    """None: it was answered."""
+    """None: it was answered. Once more where there was no connection, as a busy machine may take too long for it."""
+    error = await once(caller, method)
+    lost = error is not None and error.code() is grpc.StatusCode.UNAVAILABLE and not refused(error).reason
+    return await once(caller, method) if lost else error
+
+
+async def once(caller: Caller, method: str) -> aio.AioRpcError | None:
     try:
         if method in STREAMS:
             async for _ in caller.stream(method, REQUESTS[method], timeout=4):  # a tail has nothing to tell

@@ -31,7 +31,7 @@ from linkspan.kernel.commands import CommandCodec
 from linkspan.kernel.errors import UserMistake
 from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.spec_file import catalog_for, load_integration
-from linkspan.readmodel.database import open_database
+from linkspan.readmodel.asked import Ledger
 
 pytestmark = pytest.mark.timeout(180)
 NOWHERE = "127.0.0.1:9"
@@ -48,7 +48,7 @@ def control_plane(folder: Path, **more: Any) -> ControlPlane:
     async def away() -> str | None:
         return "Kafka is away"
 
-    database, blobs = open_database(f"sqlite:///{folder / 'ledger.db'}"), BlobStore(str(folder / "blobs"))
+    database, blobs = Ledger(f"sqlite:///{folder / 'ledger.db'}"), BlobStore(str(folder / "blobs"))
     host = Host("egress", integration, catalog, clients, blobs, database, {"messageQueue": away})
     tail = ControlTail(clients, integration.integration, CommandCodec(catalog))
     return ControlPlane(host, settings, tail, lambda: {"flows": []})
