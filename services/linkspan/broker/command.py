@@ -1,5 +1,6 @@
 """`linkspan broker`: Kafka in the foreground, until SIGTERM or Ctrl-C."""
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -28,6 +29,7 @@ def broker(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     try:
+        _check_plain_text()
         if not jars.are_fetched(jars.cache_dir()):
             typer.echo(f"fetching Kafka {KAFKA_VERSION} (45 MB), only this once", err=True)
         with EmbeddedKafka(data_dir, port or None) as kafka:
@@ -36,6 +38,11 @@ def broker(
     except BrokerError as error:
         typer.echo(f"linkspan broker: {error}", err=True)
         raise SystemExit(2) from None
+
+
+def _check_plain_text() -> None:
+    if os.environ.get("LINKSPAN_PLAIN_TEXT") != "development":
+        raise BrokerError("it speaks plain text, which is refused: for development set LINKSPAN_PLAIN_TEXT=development")
 
 
 def _watch(kafka: EmbeddedKafka) -> NoReturn:

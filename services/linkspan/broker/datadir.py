@@ -15,7 +15,7 @@ from linkspan.broker.locked import KAFKA_VERSION
 RECORD = "linkspan-broker.json"
 LOCK = "broker.lock"
 OURS = {RECORD, LOCK, "server.properties", "logging.properties", "kafka", "log", "tmp", "classes.jsa"}
-PATIENCE_SECONDS = 20.0  # for the broker of a killed parent to end its stop
+PATIENCE_SECONDS = 40.0  # for the broker of a killed parent to end its stop, which may take 30
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import base64
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -23,19 +23,22 @@ class EmbeddedKafka:
 
     `port` None takes the directory's last port where that is free, else chooses one outside the system's ephemeral
     range; once started, the object keeps its port. `properties` are Kafka's server settings, over the defaults of
-    `server_properties`. `heap` is Java's `-Xmx`; the whole process takes about 200 MB at first. Times are in seconds.
-    Not for use by two threads at once.
+    `server_properties`; `listeners` are further ones beside the plaintext one (security protocol and port); `scram` are
+    users of a new directory, as `kafka-storage --add-scram` takes them. `heap` is Java's `-Xmx`; the whole
+    process takes about 200 MB at first. Times are in seconds. Not for use by two threads at once.
 
     Where the main thread starts it (on Linux), it is told to stop when this process dies, however that dies; elsewhere
     when Python exits in order.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         data_dir: Path,
         port: int | None = None,
         *,
         properties: Mapping[str, str] | None = None,
+        listeners: Mapping[str, int] | None = None,
+        scram: Sequence[str] = (),
         heap: str = "512m",
         start_timeout: float = 90.0,
         stop_timeout: float = 30.0,
@@ -43,6 +46,7 @@ class EmbeddedKafka:
         self._data = DataDir(data_dir)
         self._port = port
         self._properties = dict(properties or {})
+        self._listeners, self._scram = dict(listeners or {}), list(scram)
         self._heap = heap
         self._start_timeout = start_timeout
         self._stop_timeout = stop_timeout
@@ -157,11 +161,11 @@ class EmbeddedKafka:
         return self._program
 
     def _configure(self, program: Program, record: Record | None, port: int, controller_port: int) -> None:
-        settings = server_properties(port, controller_port, self._data.kafka, self._properties)
+        settings = server_properties(port, controller_port, self._data.kafka, self._properties, self._listeners)
         self._data.properties.write_text(settings, encoding="ascii")
         self._data.logging.write_text(logging_properties(self._data.log), encoding="ascii")
         if record is None:
-            program.format(self._data, base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))
+            program.format(self._data, base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="), self._scram)
             self._data.write(Record(KAFKA_VERSION, self._data.cluster_id(), port, controller_port))
         else:
             self._data.move_ports(record, port, controller_port)

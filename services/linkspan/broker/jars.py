@@ -76,7 +76,7 @@ def _fetch(cache: Path, folder: Path) -> None:
         with _staging(cache) as staging:
             (staging / "jars").mkdir()
             with ThreadPoolExecutor(DOWNLOADS) as pool:
-                list(pool.map(lambda jar: _fetch_one(jar, staging), locked_jars()))
+                list(pool.map(lambda jar: fetch_one(jar, staging), locked_jars()))
             (staging / "jars").rename(folder)
         for archive in cache.glob("*.kafka.jsa"):  # made from jars with other times: Java would pass it over
             archive.unlink(missing_ok=True)
@@ -97,8 +97,9 @@ def _staging(cache: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _fetch_one(jar: Jar, staging: Path) -> None:
-    """Takes the jar from this machine's Maven repository where the very bytes lie there, else from a remote one."""
+def fetch_one(jar: Jar, staging: Path) -> None:
+    """Puts it into `staging/jars`: from this machine's Maven repository where the very bytes lie there, else from a
+    remote one. Raises BrokerError, OSError, RuntimeError."""
     for local in (True, False):
         source = _resolve(jar, staging, local=local)
         if source is not None and sha256_of(source) == jar.sha256:

@@ -12,8 +12,8 @@ from pathlib import Path
 from linkspan.broker.locked import ENDPOINT, LOCK_FILE, Jar, sha256_of
 
 
-def resolve() -> list[Jar]:
-    """Asks Maven's repositories anew which jars Kafka needs at run time, and hashes what they send.
+def resolve(endpoint: str = ENDPOINT) -> list[Jar]:
+    """Asks Maven's repositories anew which jars Kafka (or another endpoint) needs, and hashes what they send.
 
     A scratch repository is used, so that nothing which lies on this machine already gets into the lock.
     """
@@ -23,7 +23,7 @@ def resolve() -> list[Jar]:
     with tempfile.TemporaryDirectory() as scratch:
         context = MavenContext(repo_cache=Path(scratch), local_repos=[])
         jars = []
-        for found in jgo.resolve(ENDPOINT):
+        for found in jgo.resolve(endpoint):
             artifact = context.project(found.groupId, found.artifactId).at_version(found.version).artifact()
             coordinates = f"{found.groupId}:{found.artifactId}:{found.version}"
             jars.append(Jar(artifact.filename, coordinates, sha256_of(artifact.resolve())))

@@ -11,6 +11,7 @@ HOST = "127.0.0.1"
 LOWEST, HIGHEST = 15000, 32767
 EPHEMERAL = (32768, 60999)  # Linux's default, where its own is not to be read
 LISTENING = "0A"  # a state in /proc/net/tcp
+_given: set[int] = set()
 
 
 def ephemeral_range() -> tuple[int, int]:
@@ -38,11 +39,17 @@ def is_free(port: int) -> bool:
 
 
 def choose(*taken: int) -> int:
-    """A free port at random (brokers that start together would all find the same first one), never one of `taken`."""
+    """A free port at random (brokers that start together would all find the same first one), never one of `taken`, nor
+    one that this process was given before: what it is for may not listen there yet."""
     first, last = ephemeral_range()
-    candidates = [port for port in range(LOWEST, HIGHEST + 1) if not first <= port <= last and port not in taken]
-    for port in random.sample(candidates, min(len(candidates), 500)):
+    candidates = [
+        port
+        for port in range(LOWEST, HIGHEST + 1)
+        if not first <= port <= last and port not in taken and port not in _given
+    ]
+    for port in random.SystemRandom().sample(candidates, min(len(candidates), 500)):
         if is_free(port):
+            _given.add(port)
             return port
     raise BrokerError(
         f"no port between {LOWEST} and {HIGHEST} is free outside the ephemeral range {first}-{last}: name one"

@@ -64,10 +64,13 @@ class Program:
         return [str(self.java.program), *flags, "kafka.Kafka", str(data.properties)]
 
     def _archive_flags(self, data: DataDir) -> list[str]:
-        base = [str(self.base_archive)] if self.base_archive else []
         if self.archive.exists():
-            return [f"-XX:SharedArchiveFile={os.pathsep.join([*base, str(self.archive)])}"]
-        return [*(f"-XX:SharedArchiveFile={path}" for path in base), f"-XX:ArchiveClassesAtExit={data.classes}"]
+            return self._shared()
+        return [*self._shared(), f"-XX:ArchiveClassesAtExit={data.classes}"]
+
+    def _shared(self) -> list[str]:
+        archives = [str(path) for path in (self.base_archive, self.archive) if path is not None and path.exists()]
+        return [f"-XX:SharedArchiveFile={os.pathsep.join(archives)}"] if archives else []
 
     def environment(self) -> Mapping[str, str]:
         return {**os.environ, "CLASSPATH": self.class_path}
@@ -81,7 +84,7 @@ class Program:
                 part.replace(self.archive)
         data.classes.unlink(missing_ok=True)
 
-    def format(self, data: DataDir, cluster_id: str) -> None:
+    def format(self, data: DataDir, cluster_id: str, scram: Sequence[str] = ()) -> None:
         """Kafka's own formatting of a new directory; one that is half formatted is finished.
 
         Raises:
@@ -89,9 +92,10 @@ class Program:
         """
         name = f"--cluster-id={cluster_id}"  # one word: an id may begin with a dash
         tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", name, "-c", str(data.properties)]
-        base = [f"-XX:SharedArchiveFile={self.base_archive}"] if self.base_archive else []
         logging = f"-Djava.util.logging.config.file={data.logging}"
-        command = [str(self.java.program), *base, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", logging, *tool]
+        tool += [f"--add-scram={user}" for user in scram]
+        flags = [*self._shared(), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", logging]
+        command = [str(self.java.program), *flags, *tool]
         with (data.log / "format.log").open("w", encoding="utf-8") as log:
             code = subprocess.run(  # noqa: S603
                 command, env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False

@@ -5,11 +5,16 @@ from pathlib import Path
 
 from linkspan.broker.ports import HOST
 
+_THREADS = {"num.network.threads": "2", "num.io.threads": "4", "background.threads": "2"}
 LOG_BYTES = 10_000_000  # a log file's size; three are kept
 
 
-def server_properties(port: int, controller_port: int, logs: Path, own: Mapping[str, str]) -> str:
+def server_properties(
+    port: int, controller_port: int, logs: Path, own: Mapping[str, str], more: Mapping[str, int] | None = None
+) -> str:
     """One KRaft node that is broker and controller, plaintext on the loopback address alone; `own` settings win.
+
+    `more`: further listeners for clients, security protocol and port; what they need stands in `own`.
 
     Internal topics get 4 partitions instead of 50 and the log cleaner 16 MB instead of 128: so the first consumer group
     and transaction start faster, and the whole takes less memory. After a kill the controller takes the broker back
@@ -19,9 +24,10 @@ def server_properties(port: int, controller_port: int, logs: Path, own: Mapping[
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.quorum.voters": f"1@{HOST}:{controller_port}",
-        "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}{_further(more)}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{port}{_further(more)}",
+        "listener.security.protocol.map": ",".join(f"{one}:{one}" for one in ("PLAINTEXT", *(more or ())))
+        + ",CONTROLLER:PLAINTEXT",
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": str(logs),
@@ -40,11 +46,13 @@ def server_properties(port: int, controller_port: int, logs: Path, own: Mapping[
         "broker.heartbeat.interval.ms": "500",
         "group.initial.rebalance.delay.ms": "0",
         "log.cleaner.dedupe.buffer.size": "16777216",
-        "num.network.threads": "2",
-        "num.io.threads": "4",
-        "background.threads": "2",
+        **_THREADS,
     }
     return "".join(f"{name}={_escaped(value)}\n" for name, value in {**settings, **own}.items())
+
+
+def _further(more: Mapping[str, int] | None) -> str:
+    return "".join(f",{protocol}://{HOST}:{port}" for protocol, port in (more or {}).items())
 
 
 def logging_properties(folder: Path) -> str:

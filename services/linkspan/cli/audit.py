@@ -22,7 +22,8 @@ from linkspan.kernel.config import Settings, read_settings
 from linkspan.kernel.errors import UserMistake
 from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.spec import Integration
-from linkspan.kernel.spec_file import check_production, load_integration
+from linkspan.kernel.spec_file import load_integration
+from linkspan.kernel.tls.plain import check_encrypted
 from linkspan.readmodel.account import Account, Span, account
 
 
@@ -31,9 +32,9 @@ def audit_log(file: Path, start: str | None, end: str | None, flow: list[str], o
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     integration = load_integration(file, os.environ)
     settings: Settings = read_settings()
-    check_production(settings, integration)
+    check_encrypted(settings, integration)
     span, flows = _span(start, end), _flows(integration, flow)
-    clients = KafkaClients(settings.kafka, tls=settings.message_queue_url.startswith("kafka+ssl://"))
+    clients = KafkaClients(settings.kafka, settings.kafka_security)
     began = time.monotonic()
     accounts = asyncio.run(_accounts(clients, integration, flows, span))
     seconds = time.monotonic() - began

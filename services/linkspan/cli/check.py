@@ -20,7 +20,8 @@ from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Integration
 from linkspan.kernel.spec_check import schema_faults
 from linkspan.kernel.spec_export import json_schema
-from linkspan.kernel.spec_file import IntegrationFile, catalog_for, check_production, read_integration
+from linkspan.kernel.spec_file import IntegrationFile, catalog_for, read_integration
+from linkspan.kernel.tls.plain import check_production
 from linkspan.transform import InvalidTransform, Transform
 from linkspan.transform.examples import Verdict, read_examples, run_example
 from linkspan.transform.transform import compiled
@@ -73,8 +74,9 @@ def _transforms(found: IntegrationFile, catalog: SchemaCatalog, blobs: BlobStore
 
 def _say_what_was_read(integration: Integration, transforms: dict[str, Transform]) -> None:
     typer.echo(f"integration {integration.integration}")
-    for letter, (name, system) in zip("AB", integration.systems.items(), strict=True):
-        typer.echo(f"  system {letter}: {name}, {system.kind}, {system.url}, {system.retry.attempts} attempts")
+    for place, (name, system) in enumerate(integration.systems.items()):
+        which = "AB"[place] if place < 2 else "for replays"
+        typer.echo(f"  system {which}: {name}, {system.kind}, {system.url}, {system.retry.attempts} attempts")
     for name, flow in integration.flows.items():
         key = f"key {flow.key}" if flow.key else "no key"
         typer.echo(

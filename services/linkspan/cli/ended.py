@@ -8,13 +8,15 @@ from linkspan.kernel.errors import LinkspanError
 
 
 class ExitCode(IntEnum):
-    """Stable; scripts rely on them."""
+    """Stable; scripts rely on them. ``NO``: the answer is no; ``MISTAKE``: in what was given; ``AWAY``: not reached;
+    ``STOPPED``: a replay was cancelled or aborted."""
 
     DONE = 0
     NO = 1
     MISTAKE = 2
     AWAY = 3
     NOT_ALLOWED = 4
+    STOPPED = 5
     INTERRUPTED = 130
 
 

@@ -12,11 +12,12 @@ import typer
 from linkspan import __version__
 from linkspan.cli.ended import CommandEnded, ExitCode
 from linkspan.cli.help_lines import LINES
-from linkspan.kernel.errors import UserMistake
+from linkspan.kernel.errors import KafkaAway, UserMistake
 
 #: command -> where its function (or typer app) is; imported only when it is called, so that each starts fast.
 COMMANDS = {
     "demo": "linkspan.cli.demo.command:demo",
+    "send-plan": "linkspan.cli.demo.send:send_plan",
     "broker": "linkspan.broker.command:broker",
     "ingress": "linkspan.ingress.main:ingress",
     "egress": "linkspan.egress.main:egress",
@@ -25,43 +26,68 @@ COMMANDS = {
     "plan-manager": "linkspan.reference.plan_manager.main:plan_manager",
     "analysis": "linkspan.reference.analysis.main:analysis",
     "topics": "linkspan.cli.topics:topics",
+    "compatible": "linkspan.cli.compatible:compatible",
+    "shadow": "linkspan.cli.shadow:shadow",
+    "rollout": "linkspan.cli.rollout.app:rollout",
+    "restored": "linkspan.cli.restored:restored",
+    "repartition": "linkspan.cli.repartition:repartition",
+    "archive": "linkspan.cli.archive.app:archive",
+    "trace": "linkspan.cli.trace.command:trace",
     "check": "linkspan.cli.check:check",
+    "preflight": "linkspan.cli.preflight.command:preflight",
+    "metrics": "linkspan.cli.observe.command:metrics",
+    "alerts": "linkspan.cli.observe.command:alerts",
+    "dashboards": "linkspan.cli.observe.command:dashboards",
     "audit": "linkspan.cli.control.audit:audit",
     "schemas": "linkspan.cli.schemas:schemas_app",
     "status": "linkspan.cli.control.status:status",
     "messages": "linkspan.cli.control.messages:messages",
     "message": "linkspan.cli.control.message:message",
     "tail": "linkspan.cli.control.tail:tail",
+    "keyring": "linkspan.cli.keyring:keyring_app",
     "conversations": "linkspan.cli.control.conversations:conversations",
     "dead-letters": "linkspan.cli.control.letters:dead_letters",
     "dead-letter": "linkspan.cli.control.letters:dead_letter",
     "redrive": "linkspan.cli.control.decide:redrive",
     "discard": "linkspan.cli.control.decide:discard",
+    "replay": "linkspan.cli.control.replay.app:replay",
     "pause": "linkspan.cli.control.switches:pause",
     "resume": "linkspan.cli.control.switches:resume",
     "reset-breaker": "linkspan.cli.control.switches:reset_breaker",
     "flush-queue": "linkspan.cli.control.flush:flush_queue",
     "log-level": "linkspan.cli.control.tuning:log_level",
     "profiling": "linkspan.cli.control.tuning:profiling",
+    "keys": "linkspan.cli.control.keys:keys",
     "audit-trail": "linkspan.cli.control.trail:audit_trail",
     "profile": "linkspan.cli.control.profile_command:profile",
 }
 
 
 def main() -> None:
-    """Exit codes: 0 done, 1 the answer is no, 2 a mistake in what was given, 3 not reached, 4 not allowed."""
+    """Exit codes: ``ended.ExitCode``."""
+    _drop_service_links()
     try:
         code = build(_wanted(_words()))(standalone_mode=False, prog_name="linkspan")
     except CommandEnded as ended:
         _fail(str(ended), ended.code)
+    except KafkaAway as error:
+        _fail(str(error), ExitCode.AWAY)
     except (UserMistake, typer.TyperException) as error:
-        _fail(error.format_message() if isinstance(error, typer.TyperException) else str(error))
+        said = error.format_message() if isinstance(error, typer.TyperException) else str(error)
+        _fail(said.replace(": Value error, ", ": "))  # pydantic's words, by which typer checks
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _drop_service_links() -> None:
+    """In the namespace of a Service named ``linkspan`` Kubernetes sets LINKSPAN_PORT to ``tcp://ADDRESS:PORT``."""
+    for name in ("LINKSPAN_PORT", "LINKSPAN_CONTROL_PORT"):
+        if os.environ.get(name, "").startswith("tcp://"):
+            del os.environ[name]
 
 
 def build(name: str | None = None) -> typer.Typer:

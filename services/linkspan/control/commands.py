@@ -10,9 +10,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from linkspan.control.errors import kafka_away
-from linkspan.control.fold import Verdict
 from linkspan.control.tail import ControlTail
 from linkspan.control.trail import Given
+from linkspan.control.verdict import Verdict
 from linkspan.kernel.commands import Command, CommandCodec
 from linkspan.kernel.kafka.clients import KafkaClients, discard_producer, stop_producer
 
@@ -59,8 +59,11 @@ class Commands:
         where, producer = self._tail.partition, await self._running()
         try:
             async with asyncio.timeout(_APPEND + len(commands) / 100):
+                await self._tail.schemas.ready()
                 sent = [
-                    await producer.send(where.topic, self._codec.encode(one), one.key, where.partition)
+                    await producer.send(
+                        where.topic, self._codec.encode(one), one.key, where.partition, headers=one.headers
+                    )
                     for one in commands
                 ]
                 return int(max(one.offset for one in await asyncio.gather(*sent))) + 1

@@ -10,6 +10,7 @@ from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.lifecycle import Check
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Integration
+from linkspan.kernel.telemetry.traces import Tracing
 from linkspan.readmodel.asked import Ledger
 
 
@@ -24,3 +25,4 @@ class Host:
     blobs: BlobStore
     ledger: Ledger
     checks: Mapping[str, Check]
+    tracing: Tracing

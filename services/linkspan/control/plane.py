@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -19,6 +20,9 @@ from linkspan.control.interceptors.calls import Calls
 from linkspan.control.interceptors.guard import Guard
 from linkspan.control.interceptors.refusals import Refusals
 from linkspan.control.profile import ProfileView
+from linkspan.control.replaying.known import KnownReplays
+from linkspan.control.replaying.progress import ProgressView
+from linkspan.control.replaying.replaying import Replaying
 from linkspan.control.server import ControlServer
 from linkspan.control.servicer import Servicer, Views
 from linkspan.control.settings import ControlSettings
@@ -29,14 +33,18 @@ from linkspan.control.tail import ControlTail
 from linkspan.control.trail import Trail
 from linkspan.control.views.audit import Audits
 from linkspan.control.views.commands import CommandsView
+from linkspan.control.views.keys import KeysView
 from linkspan.control.views.letters import Letters
 from linkspan.control.views.messages import Messages
+from linkspan.control.views.plans import Plans
+from linkspan.control.views.replays import Replays
 from linkspan.control.views.scope import Scope
 from linkspan.control.views.tail import Tail
 from linkspan.kernel.codec import Datum
 from linkspan.kernel.commands import CommandCodec
 from linkspan.kernel.telemetry.logs import set_level
 from linkspan.kernel.telemetry.profiling import PROFILE
+from linkspan.replay.process import Planners
 from linkspan.transform import Transform
 
 log = structlog.get_logger()
@@ -56,6 +64,9 @@ class ControlPlane:
         self.commands = Commands(host.clients, tail, codec)
         self._trail = Trail(host.clients, tail)
         self._transforms: dict[str, Transform] = {}
+        self._known = KnownReplays(tail)
+        self._progress = ProgressView(self.view.newest, self.view.replicas, time.monotonic)
+        self._planners = Planners(host.clients, host.integration, host.catalog, host.blobs)
         self._authenticator = Authenticator.of(settings)
         tail.watch(_obey)
 
@@ -67,6 +78,9 @@ class ControlPlane:
             Letters(scope, self._transform, self.commands),
             Tail(scope),
             Audits(scope),
+            Plans(host.integration, host.catalog, self.commands, self.tail, self._planners, self.view.delivered),
+            Replays(host, self._known, self._progress),
+            KeysView(host, self.commands, self.tail),
         )
 
     def _transform(self, flow: str) -> Transform:
@@ -77,14 +91,19 @@ class ControlPlane:
         return self._transforms[flow]
 
     def _servicer(self) -> Servicer:
+        known, progress = self._known, self._progress
         return Servicer(
             Status(self._host, self.tail, self.view),
             Actions(self._host.integration, self.commands),
             Flush(self._host, self.commands),
             ProfileView(PROFILE),
             CommandsView(self._trail),
+            Replaying(self._host, self.commands, known, progress, self._planners),
             self._views(),
         )
+
+    def _runs(self) -> tuple[Callable[[], object], ...]:
+        return self.tail.run, self.tail.schemas.run, self.view.run, self.teller.run
 
     @asynccontextmanager
     async def running(self, host: str, port: int, topics: asyncio.Event | None = None) -> AsyncIterator[str]:
@@ -93,7 +112,7 @@ class ControlPlane:
         server = ControlServer(self._servicer(), around, self._settings)
         self.teller.address = address = await server.start(host, port)
         log.info("control API", address=address)
-        tasks = [asyncio.create_task(_after(topics, run)) for run in (self.tail.run, self.view.run, self.teller.run)]
+        tasks = [asyncio.create_task(_after(topics, run)) for run in self._runs()]
         try:
             yield address
         finally:

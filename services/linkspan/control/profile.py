@@ -29,11 +29,14 @@ class ProfileView:
             pb.Operation(stage=one.stage, message_id=one.message_id, took=_duration(one.took), at=timestamp(one.at))
             for one in profile.slowest(request.slowest or _DEFAULT)
         ]
+        found = profile.stalls.longest(request.slowest or _DEFAULT) if profile.stalls is not None else []
+        stalls = [pb.Stall(took=_duration(one.took), at=timestamp(one.at), stack=one.stack) for one in found]
         return pb.GetProfileResponse(
             sample_rate=profile.rate,
             detailed_timings=profile.detailed,
             stages=stages,
             slowest_operations=operations,
+            stalls=stalls,
         )
 
 

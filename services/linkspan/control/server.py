@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from pathlib import Path
 
-import grpc
-import structlog
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from linkspan.control.certificate import control_certificate, credentials
 from linkspan.control.interceptors.around import Around
+from linkspan.control.reflected import descriptors
 from linkspan.control.servicer import Servicer
 from linkspan.control.settings import ControlSettings
 from linkspan.control.v1 import control_pb2
 from linkspan.control.v1.control_pb2_grpc import add_ControlServiceServicer_to_server
-from linkspan.kernel.config import Mode
 from linkspan.kernel.errors import UserMistake
-
-log = structlog.get_logger()
 
 NAME = control_pb2.DESCRIPTOR.services_by_name["ControlService"].full_name
 MIB = 1024 * 1024
@@ -48,25 +44,24 @@ class ControlServer:
         self._health = health.aio.HealthServicer()
         add_ControlServiceServicer_to_server(servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection((NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        names = (NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server, descriptors())
 
     async def start(self, host: str, port: int) -> str:
         """Port 0 chooses one. Raises UserMistake."""
-        credentials = _credentials(self._settings)
+        shown = control_certificate(self._settings)
         where = f"{f'[{host}]' if ':' in host else host}:{port}"
         try:
-            if credentials is None:
+            if shown is None:
                 bound = self._server.add_insecure_port(where)
             else:
-                bound = self._server.add_secure_port(where, credentials)
+                bound = self._server.add_secure_port(where, credentials(shown, self._settings))
         except RuntimeError as error:
             text = f"{where} cannot be listened on; choose another with --control-port"
             raise UserMistake(text) from error
         await self._server.start()
         for name in ("", NAME):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
-        if credentials is None and self._settings.integration_mode is Mode.PRODUCTION:
-            log.warning("the control API is not encrypted: set LINKSPAN_CONTROL_CERT and LINKSPAN_CONTROL_KEY")
         reached = socket.gethostname() if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
         return f"{f'[{reached}]' if ':' in reached else reached}:{bound}"
 
@@ -74,24 +69,3 @@ class ControlServer:
         await self._health.enter_graceful_shutdown()
         stopping = asyncio.create_task(self._server.stop(_GRACE))
         await asyncio.wait({stopping}, timeout=_GRACE + 2)
-
-
-def _credentials(settings: ControlSettings) -> grpc.ServerCredentials | None:
-    """None: in plain text. Raises UserMistake."""
-    cert, key, ca = settings.linkspan_control_cert, settings.linkspan_control_key, settings.linkspan_control_client_ca
-    if cert is None and key is None:
-        if ca is not None:
-            raise UserMistake("LINKSPAN_CONTROL_CLIENT_CA needs LINKSPAN_CONTROL_CERT and LINKSPAN_CONTROL_KEY")
-        return None
-    if cert is None or key is None:
-        raise UserMistake("LINKSPAN_CONTROL_CERT and LINKSPAN_CONTROL_KEY go together; one is missing")
-    pair = _read("LINKSPAN_CONTROL_KEY", key), _read("LINKSPAN_CONTROL_CERT", cert)
-    authority = None if ca is None else _read("LINKSPAN_CONTROL_CLIENT_CA", ca)
-    return grpc.ssl_server_credentials([pair], authority, require_client_auth=ca is not None)
-
-
-def _read(name: str, path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserMistake(f"{name}: {path} cannot be read: {error.strerror}") from error

@@ -11,13 +11,17 @@ from linkspan.control.actions import Actions
 from linkspan.control.errors import NotYet, wrong
 from linkspan.control.flush import Flush
 from linkspan.control.profile import ProfileView
+from linkspan.control.replaying.replaying import Replaying
 from linkspan.control.status import Status
-from linkspan.control.v1 import audit_pb2, commands_pb2, letters_pb2, messages_pb2, replays_pb2, status_pb2
+from linkspan.control.v1 import audit_pb2, commands_pb2, keys_pb2, letters_pb2, messages_pb2, replays_pb2, status_pb2
 from linkspan.control.v1.control_pb2_grpc import ControlServiceServicer
 from linkspan.control.views.audit import Audits
 from linkspan.control.views.commands import CommandsView
+from linkspan.control.views.keys import KeysView
 from linkspan.control.views.letters import Letters
 from linkspan.control.views.messages import Messages
+from linkspan.control.views.plans import Plans
+from linkspan.control.views.replays import Replays
 from linkspan.control.views.tail import Tail
 
 _EVERY = 1.0
@@ -31,6 +35,9 @@ class Views:
     letters: Letters
     tail: Tail
     audit: Audits
+    plans: Plans
+    replays: Replays
+    keys: KeysView
 
 
 class Servicer(ControlServiceServicer):
@@ -41,10 +48,11 @@ class Servicer(ControlServiceServicer):
         flush: Flush,
         profile: ProfileView,
         commands: CommandsView,
+        replaying: Replaying,
         views: Views,
     ) -> None:
         self._status, self._actions, self._flush, self._profile = status, actions, flush, profile
-        self._commands, self._views = commands, views
+        self._commands, self._replaying, self._views = commands, replaying, views
 
     async def GetStatus(self, request: status_pb2.GetStatusRequest, context: Any) -> status_pb2.GetStatusResponse:
         return await self._status.now(request.flow)
@@ -138,12 +146,61 @@ class Servicer(ControlServiceServicer):
     def PlanReplay(
         self, request: replays_pb2.PlanReplayRequest, context: Any
     ) -> AsyncIterator[replays_pb2.PlanReplayResponse]:
-        return _missing("PlanReplay")
+        return self._views.plans.plan_replay(request)
 
-    def StartReplay(
+    async def StartReplay(
         self, request: replays_pb2.StartReplayRequest, context: Any
     ) -> AsyncIterator[replays_pb2.StartReplayResponse]:
-        return _missing("StartReplay")
+        async for one in self._replaying.start_replay(request):
+            yield one
+
+    async def WatchReplay(
+        self, request: replays_pb2.WatchReplayRequest, context: Any
+    ) -> AsyncIterator[replays_pb2.WatchReplayResponse]:
+        async for one in self._replaying.watch_replay(request):
+            yield one
+
+    async def GetReplay(self, request: replays_pb2.GetReplayRequest, context: Any) -> replays_pb2.GetReplayResponse:
+        return await self._views.replays.get_replay(request)
+
+    async def ListReplays(
+        self, request: replays_pb2.ListReplaysRequest, context: Any
+    ) -> replays_pb2.ListReplaysResponse:
+        return await self._views.replays.list_replays(request)
+
+    async def PauseReplay(
+        self, request: replays_pb2.PauseReplayRequest, context: Any
+    ) -> replays_pb2.PauseReplayResponse:
+        return replays_pb2.PauseReplayResponse(command=await self._replaying.pause(request))
+
+    async def ResumeReplay(
+        self, request: replays_pb2.ResumeReplayRequest, context: Any
+    ) -> replays_pb2.ResumeReplayResponse:
+        return replays_pb2.ResumeReplayResponse(command=await self._replaying.resume(request))
+
+    async def SetReplayRate(
+        self, request: replays_pb2.SetReplayRateRequest, context: Any
+    ) -> replays_pb2.SetReplayRateResponse:
+        return replays_pb2.SetReplayRateResponse(command=await self._replaying.set_rate(request))
+
+    async def ConfirmReplay(
+        self, request: replays_pb2.ConfirmReplayRequest, context: Any
+    ) -> replays_pb2.ConfirmReplayResponse:
+        return replays_pb2.ConfirmReplayResponse(command=await self._replaying.confirm(request))
+
+    async def CancelReplay(
+        self, request: replays_pb2.CancelReplayRequest, context: Any
+    ) -> replays_pb2.CancelReplayResponse:
+        return replays_pb2.CancelReplayResponse(command=await self._replaying.cancel(request))
+
+    async def IssueKey(self, request: keys_pb2.IssueKeyRequest, context: Any) -> keys_pb2.IssueKeyResponse:
+        return await self._views.keys.issue(request)
+
+    async def ListKeys(self, request: keys_pb2.ListKeysRequest, context: Any) -> keys_pb2.ListKeysResponse:
+        return await self._views.keys.list_keys(request)
+
+    async def RevokeKey(self, request: keys_pb2.RevokeKeyRequest, context: Any) -> keys_pb2.RevokeKeyResponse:
+        return await self._views.keys.revoke(request)
 
 
 async def _missing(method: str) -> AsyncIterator[Any]:

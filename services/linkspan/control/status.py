@@ -9,6 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from linkspan.control.errors import no_such_flow
 from linkspan.control.host import Host
+from linkspan.control.rollouts import Rollout
 from linkspan.control.shown import timestamp
 from linkspan.control.status_view import StatusView
 from linkspan.control.tail import ControlTail
@@ -55,6 +56,7 @@ class Status:
             flows=found,
             ledger=ledger,
             log_level=self._tail.state.log_level,
+            rollout=_rollout(self._tail.state.rollouts.current),
         )
 
     async def _ledger(self) -> tuple[pb.LedgerStatus | None, Counter[str]]:
@@ -91,10 +93,31 @@ class Status:
         if oldest is not None:
             found.oldest.CopyFrom(_duration(at - oldest))
         _say_breaker(found, said)
-        paused = self._tail.state.paused(name, spec.to)
-        if paused is not None:
-            found.paused, found.paused_by, found.paused_reason = True, paused.by, paused.reason
+        self._say_pauses(found, name, spec.to)
         return found
+
+    def _say_pauses(self, found: pb.FlowStatus, flow: str, destination: str) -> None:
+        for target, paused in self._tail.state.pauses(flow, destination):
+            found.pauses.add(target=target, by=paused.by, reason=paused.reason, at=timestamp(paused.at))
+        if found.pauses:
+            first = found.pauses[0]
+            found.paused, found.paused_by, found.paused_reason = True, first.by, first.reason
+
+
+def _rollout(current: Rollout | None) -> pb.Rollout | None:
+    if current is None:
+        return None
+    said = current.stopped or current.started
+    return pb.Rollout(
+        to=current.plan.to,
+        before=current.plan.before,
+        share=current.share,
+        since=timestamp(current.since),
+        state=current.state,
+        flows=current.plan.flows,
+        by=said.by,
+        reason=said.reason,
+    )
 
 
 def _window(windows: FlowWindows | None) -> pb.Window | None:
@@ -126,6 +149,7 @@ def _say_breaker(found: pb.FlowStatus, said: Sequence[Datum]) -> None:
 
 def _replica(said: Datum) -> pb.ReplicaStatus:
     delivering = [one for one in said["flows"] if one["partitions"]]
+    ends = ((one["use"], timestamp(one["expires"])) for one in said["certificates"])
     return pb.ReplicaStatus(
         name=said["replica"],
         service=said["service"],
@@ -137,6 +161,7 @@ def _replica(said: Datum) -> pb.ReplicaStatus:
         partitions=[pb.Partitions(flow=one["flow"], partitions=one["partitions"]) for one in delivering],
         accepted=sum(one["accepted"] for one in said["flows"]),
         spooled=said["spooled"],
+        certificates=[pb.Certificate(use=use, expires=end) for use, end in ends],
     )
 
 

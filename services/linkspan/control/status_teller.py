@@ -17,8 +17,9 @@ from linkspan import __version__
 from linkspan.control.host import Host
 from linkspan.control.tail import ControlTail
 from linkspan.kernel.codec import Datum, RecordCodec
-from linkspan.kernel.kafka.clients import stop_producer
+from linkspan.kernel.kafka.clients import started_producer, stop_producer
 from linkspan.kernel.message import now_micros
+from linkspan.kernel.tls.served import served
 from linkspan.kernel.topics import status_topic
 
 log = structlog.get_logger()
@@ -62,18 +63,14 @@ class StatusTeller:
             "started": self._started,
             "controlAddress": self.address,
             "spooled": 0,
+            "certificates": [{"use": use, "expires": int(end * 1e6)} for use, end in served()],
         }
         return general | self._say()
 
     async def _write(self, value: bytes | None) -> None:
         if self._producer is None:
-            producer = self._host.clients.teller()
-            try:
-                await producer.start()
-            except BaseException:
-                await stop_producer(producer)
-                raise
-            self._producer = producer
+            await self._tail.schemas.ready()
+            self._producer = await started_producer(self._host.clients.teller())
         async with asyncio.timeout(_LIMIT):
             await self._producer.send_and_wait(self._topic, value, self.replica.encode(), partition=0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -21,8 +22,10 @@ log = structlog.get_logger()
 
 #: A replica that was not heard of for so long says nothing any more, seconds.
 FRESH = 5.0
-#: Every replica speaks once a second: after so long all that live were heard.
-_ALL_HEARD = 1.5
+#: Every replica speaks once a second, and may be late: after so long all that live were heard.
+_ALL_HEARD = 2.5
+#: Kafka has so long to begin, then what is known is the answer.
+_BEGINS = 2.5
 _LIMIT = 15.0
 
 
@@ -35,20 +38,26 @@ class StatusView:
         self._topic = TopicPartition(status_topic(integration), 0)
         self._heard: dict[bytes, tuple[float, Datum]] = {}
         self._windows: dict[bytes, Datum] = {}
-        self._following_since: float | None = None
+        self._following, self._since = asyncio.Event(), 0.0
 
     async def replicas(self) -> list[Datum]:
         """Waits at the process's start until those that live must have spoken."""
-        now = asyncio.get_running_loop().time()
-        since = self._following_since
-        if since is None or now - since < _ALL_HEARD:
-            await asyncio.sleep(_ALL_HEARD if since is None else since + _ALL_HEARD - now)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_BEGINS):
+                await self._following.wait()
+        if self._following.is_set():
+            await asyncio.sleep(max(0.0, self._since + _ALL_HEARD - asyncio.get_running_loop().time()))
         return self.newest()
 
     def newest(self) -> list[Datum]:
         now = asyncio.get_running_loop().time()
         self._heard = {key: said for key, said in self._heard.items() if now - said[0] < FRESH}
         return [said for _, said in self._heard.values()]
+
+    async def delivered(self, flow: str) -> float:
+        """Messages a second, of all replicas together."""
+        replicas = await self.replicas()
+        return float(sum(one["delivered"] for replica in replicas for one in replica["flows"] if one["flow"] == flow))
 
     def windows(self) -> dict[str, FlowWindows]:
         """By flow, as far as insight runs."""
@@ -66,7 +75,7 @@ class StatusView:
             except (KafkaError, OSError, TimeoutError) as error:
                 log.debug("the status topic cannot be read", error=repr(error))
             finally:
-                self._following_since = None
+                self._following.clear()
                 await stop_consumer(reader)
             await asyncio.sleep(1)
 
@@ -75,7 +84,8 @@ class StatusView:
         async with asyncio.timeout(_LIMIT):
             end = (await reader.end_offsets([self._topic]))[self._topic]
         reader.seek(self._topic, end)
-        self._following_since = asyncio.get_running_loop().time()
+        self._since = asyncio.get_running_loop().time()
+        self._following.set()
         while True:
             found = await reader.getmany(self._topic, timeout_ms=1_000)
             for record in found.get(self._topic, ()):

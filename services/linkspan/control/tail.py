@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from linkspan.control.fold import ControlState, Verdict
+from linkspan.control.fold import ControlState
+from linkspan.control.verdict import Verdict
 from linkspan.kernel.commands import Command, CommandCodec
 from linkspan.kernel.errors import Poison
 from linkspan.kernel.kafka.clients import KafkaClients, stop_consumer
+from linkspan.kernel.kafka.published import PublishedSchemas
+from linkspan.kernel.telemetry.metrics import NOT_UNDERSTOOD
 from linkspan.kernel.topics import control_topic
 
 log = structlog.get_logger()
@@ -26,11 +30,12 @@ _ANSWER = 5.0
 
 class ControlTail:
     """One in each process, without a group. ``state`` is what is in force, ``applied`` the offset up to which it was
-    folded; ``caught_up`` is set once that was the topic's end. ``began`` is the offset of the first record."""
+    folded; ``caught_up`` is set once that was the topic's end. ``schemas``: what other versions write with."""
 
     def __init__(self, clients: KafkaClients, integration: str, codec: CommandCodec) -> None:
         self._clients, self._codec = clients, codec
         self.partition = TopicPartition(control_topic(integration), 0)
+        self.schemas = PublishedSchemas(clients, integration, codec.catalog)
         self.state = ControlState()
         self.applied = 0
         self.caught_up = asyncio.Event()
@@ -71,12 +76,17 @@ class ControlTail:
         finally:
             self._waiting = [one for one in self._waiting if one[1] is not waiter]
 
-    def read(self, offset: int, value: bytes | None) -> Command | None:
-        """None where the record is no command that this version knows."""
+    async def learn(self, records: Iterable[Any]) -> None:
+        """Before ``read``: what another version wrote can be read then. Raises KafkaError, TimeoutError."""
+        await self.schemas.learn(self._codec, *(record.value for record in records))
+
+    def read(self, record: Any) -> Command | None:
+        """None where the record is no command."""
         try:
-            return self._codec.decode(value)
+            return self._codec.read(record.value, record.headers)
         except Poison as error:
-            log.warning("not a command", topic=self.partition.topic, offset=offset, reason=error.reason)
+            log.warning("not a command", topic=self.partition.topic, offset=record.offset, reason=error.reason)
+            NOT_UNDERSTOOD.labels("command").inc()
             return None
 
     async def run(self) -> None:
@@ -104,8 +114,10 @@ class ControlTail:
         end = await self._end(reader)
         while True:
             found = await reader.getmany(self.partition, timeout_ms=_FETCH_MS)
+            await self.learn(found.get(self.partition, ()))
             for record in found.get(self.partition, ()):
-                self._take(record.offset, record.value)
+                self._take(record)
+            self._reach(await reader.position(self.partition))  # markers of transactions are no records
             if found:
                 self._heard()
             else:
@@ -129,17 +141,25 @@ class ControlTail:
     def _heard(self) -> None:
         self._heard_at, self._trouble = asyncio.get_running_loop().time(), None
 
-    def _take(self, offset: int, value: bytes | None) -> None:
+    def _take(self, record: Any) -> None:
+        offset = record.offset
         if offset < self.applied:
             return
-        command = self.read(offset, value)
+        command = self.read(record)
         verdict = self.state.fold(command) if command is not None else None
         self.applied = offset + 1
         if command is not None and verdict is not None:
+            if not self.state.knows(command.kind):
+                log.warning("a command of another version means nothing here", kind=command.kind, offset=offset)
+                NOT_UNDERSTOOD.labels("command").inc()
             for heard in tuple(self._listeners):
                 heard(offset, command, verdict)
             for look in self._watches if verdict.effective and self.caught_up.is_set() else ():
                 look(self.state)
+        self._reach(offset + 1)
+
+    def _reach(self, offset: int) -> None:
+        self.applied = max(self.applied, offset)
         for wanted, waiter in self._waiting:
             if wanted <= self.applied and not waiter.done():
                 waiter.set_result(None)

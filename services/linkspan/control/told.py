@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 from aiokafka.errors import KafkaError
@@ -13,14 +14,16 @@ from google.rpc.status_pb2 import Status
 from grpc import StatusCode
 
 from linkspan.control.errors import Away, BadRequest, Forbidden, NotFound, NotKnown, NotYet, Precondition, kafka_away
-from linkspan.kernel.errors import Fault, UserMistake
-from linkspan.kernel.topic_admin import KafkaAway
+from linkspan.kernel.archive.errors import ArchiveAway, ArchiveDamaged
+from linkspan.kernel.errors import Fault, KafkaAway, UserMistake
 from linkspan.readmodel.away import DatabaseAway
 
 Told = tuple[StatusCode, str, list[Message]]
 
 DOMAIN = "linkspan"
 _DETAILS = "grpc-status-details-bin"
+#: Characters of a sentence, and of the faults that are named one by one.
+_SAID, _FAULTS = 400, 8
 _AGAIN = Duration(seconds=1)
 _CODES: dict[type[Exception], StatusCode] = {
     NotFound: StatusCode.NOT_FOUND,
@@ -37,6 +40,10 @@ def told(error: Exception) -> Told | None:
         return StatusCode.DEADLINE_EXCEEDED, "no answer in time", [_info("TIMED_OUT")]
     if isinstance(error, KafkaAway | KafkaError | OSError):
         error = kafka_away(f"Kafka does not answer: {error}")
+    if isinstance(error, ArchiveAway):
+        error = Away("ARCHIVE_AWAY", str(error))
+    if isinstance(error, ArchiveDamaged):
+        error = Precondition("ARCHIVE_DAMAGED", str(error))
     if isinstance(error, DatabaseAway):
         error = Away("LEDGER_AWAY", f"the ledger's database does not answer: {error}")
     if isinstance(error, Away):
@@ -50,9 +57,14 @@ def told(error: Exception) -> Told | None:
     return None
 
 
+def shortened(text: str) -> str:
+    """A text that repeats what was asked must fit into the metadata of an answer, which clients limit to 8 KiB."""
+    return text if len(text) <= _SAID else f"{text[: _SAID - 1]}…"
+
+
 def trailing(code: StatusCode, text: str, said: Iterable[Message]) -> tuple[tuple[str, bytes], ...]:
     """The metadata that carries the details, as google.rpc.Status."""
-    status = Status(code=code.value[0], message=text)
+    status = Status(code=code.value[0], message=shortened(text))
     for one in said:
         packed = AnyMessage()
         packed.Pack(one)
@@ -68,7 +80,8 @@ def _info(reason: str, **metadata: str) -> Message:
 def _violations(faults: Iterable[Fault]) -> Message:
     found: Message = details.BadRequest(
         field_violations=[
-            details.BadRequest.FieldViolation(field=fault.field, description=fault.error) for fault in faults
+            details.BadRequest.FieldViolation(field=shortened(fault.field), description=shortened(fault.error))
+            for fault in itertools.islice(faults, _FAULTS)
         ]
     )
     return found

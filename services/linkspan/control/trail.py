@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from linkspan.control.fold import ControlState, Verdict
+from linkspan.control.fold import ControlState
 from linkspan.control.tail import ControlTail
+from linkspan.control.verdict import Verdict
 from linkspan.kernel.commands import Command
 from linkspan.kernel.kafka.clients import KafkaClients, stop_consumer
 from linkspan.kernel.kafka.reading import read_all
@@ -58,7 +59,7 @@ class Trail:
         state, found = ControlState(), deque[Given](maxlen=count)
 
         def take(record: Any) -> None:
-            command = self._tail.read(record.offset, record.value)
+            command = self._tail.read(record)
             if command is not None:
                 verdict = state.fold(command)
                 if fits(command):

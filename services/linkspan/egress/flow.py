@@ -7,11 +7,13 @@ from collections.abc import Mapping
 
 import structlog
 
-from linkspan.control.fold import Verdict
+from linkspan.control.commands import Commands
 from linkspan.control.gate import Gate
 from linkspan.control.tail import ControlTail
+from linkspan.control.verdict import Verdict
 from linkspan.egress.account.watch import AccountWatch
 from linkspan.egress.deliver.adapter import Adapter
+from linkspan.egress.deliver.batch_spans import BatchSpans
 from linkspan.egress.deliver.rest import RestAdapter
 from linkspan.egress.deliver.rest_batch import BatchAdapter
 from linkspan.egress.deliver.websocket import WebSocketAdapter
@@ -24,18 +26,23 @@ from linkspan.egress.pipeline import Pipeline
 from linkspan.egress.prepare import Preparation
 from linkspan.egress.record.outcome import OutcomeWriter
 from linkspan.egress.refuse.notifier import RefusalContext, RefusalNotifier
+from linkspan.egress.replays import FlowReplays
+from linkspan.egress.resend import Resend
+from linkspan.egress.run import Target
+from linkspan.egress.spans import FlowSpans, delivery_span
 from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.codec import Decoder, OutcomeCodec
-from linkspan.kernel.commands import RESET_BREAKER, Command
+from linkspan.kernel.commands import RESET_BREAKER, Command, CommandCodec
+from linkspan.kernel.errors import UserMistake
 from linkspan.kernel.json_form import JsonForm
 from linkspan.kernel.kafka.clients import KafkaClients
-from linkspan.kernel.kafka.timing import Timing
+from linkspan.kernel.records.plan import PlanCodec
 from linkspan.kernel.records.state import StateCodec
 from linkspan.kernel.resilience.breaker import Breaker
 from linkspan.kernel.resilience.limits import Limits, limits_of
 from linkspan.kernel.resilience.retry import RetryPolicy
 from linkspan.kernel.schemas import SchemaCatalog
-from linkspan.kernel.spec import Deliver, Integration, System
+from linkspan.kernel.spec import Integration, System
 from linkspan.kernel.telemetry.traces import Tracing
 from linkspan.kernel.topics import FlowTopics, egress_group
 from linkspan.transform.transform import Transform
@@ -72,22 +79,23 @@ class FlowService:
         self._codec = OutcomeCodec(catalog)
         destination = integration.systems[flow.to]
         bounded = _bounded(flow.to, destination, clients.timing.attempt)
-        self.adapter = _adapter(bounded, flow.deliver, clients.timing)
+        self.adapter = self._adapter(flow.to, bounded)
         self._limits = limits = limits_of(integration) if limits is None else limits
         self._transform = transform = Transform(integration, name, catalog, blobs, limits)
-        instruments = Instruments(name, flow.to, tracing)
+        instruments = Instruments(name, flow.to, FlowSpans(integration, name, tracing))
         retry = _policy(destination)
         self.pipeline = Pipeline(
-            Preparation(integration, name, catalog, transform, tracing),
+            Preparation(integration, name, catalog, transform, tracing, blobs.vault, tail.schemas),
             self.adapter,
             Breaker(retry, destination.concurrency * self.adapter.together),
             limits[flow.to],
             instruments,
             Gate(tail, name, flow.to),
         )
-        self._control = tail
+        self._control, self._blobs = tail, blobs
         tail.listen(self._commanded)
         writer = OutcomeWriter(self._codec, flow.to, transform.hash)
+        self.replays = self._replays(instruments)
         self.member = FlowMember(self._context(writer, instruments, retry, batch))
         self._refusal_adapter = self._refusals()
         self._tasks: list[asyncio.Task[None]] = []
@@ -119,7 +127,70 @@ class FlowService:
             self._flow.on_dead_letter == "hold",
             self._control,
             self._flow.duplicates,
+            self.replays,
         )
+
+    def _replays(self, instruments: Instruments) -> FlowReplays:
+        self._gates: dict[str, Gate] = {}
+        self._then: dict[str, Transform] = {}
+        self.pipeline.resend = resend = Resend(instruments, self.pipeline.wake)
+        commands = Commands(self._clients, self._control, CommandCodec(self._catalog))
+        return FlowReplays(
+            self.name, self._control, commands, PlanCodec(self._catalog), resend, self._target, self._made
+        )
+
+    def _target(self, to: str) -> Target:
+        """Of a replay: ``to`` is empty, or another system of the integration. Raises UserMistake."""
+        systems, flow = self._integration.systems, self._flow
+        own = to in ("", flow.to)
+        system = systems.get(to or flow.to)
+        if system is None:
+            raise UserMistake(f"there is no system {to}; there are {', '.join(systems)}")
+        rate = None if system.throttle.rate is None else system.throttle.rate / 2
+        limits = self._limits[to or flow.to]
+        if own:
+            most = max(1, system.concurrency * self.adapter.together // 4)
+            return Target(flow.to, self.adapter, self.pipeline.breaker, limits, self.pipeline.gate, True, rate, most)
+        adapter = self._adapter(to, _bounded(to, system, self._clients.timing.attempt))
+        breaker = Breaker(_policy(system), system.concurrency * adapter.together)
+        most = max(1, system.concurrency * adapter.together // 4)
+        return Target(to, adapter, breaker, limits, self._gate(to), False, rate, most)
+
+    def _adapter(self, to: str, system: System) -> Adapter:
+        """A batch is collected no longer than a lease is surely left over."""
+        deliver = self._flow.deliver
+        if system.kind == "websocket":
+            return WebSocketAdapter(system, deliver)
+        if deliver.batch is None:
+            return RestAdapter(system, deliver)
+        spans = BatchSpans(to, system, deliver, self._tracing)
+        return BatchAdapter(system, deliver, self._clients.timing.checkpoint, spans)
+
+    def _gate(self, to: str) -> Gate:
+        if to not in self._gates:
+            self._gates[to] = Gate(self._control, self.name, to)
+            self._gates[to].listen(self.pipeline.wake)
+            self._limits[to].listen(self.pipeline.wake)
+        return self._gates[to]
+
+    def _made(self, text: str, to: str, plan: str) -> tuple[Preparation, OutcomeWriter]:
+        """``text``: of the transform, empty: today's. Raises UserMistake."""
+        transform = self._transform
+        if text and text != transform.text:
+            transform = self._then.get(text) or Transform.as_of(
+                text, self._integration, self.name, self._catalog, self._blobs, self._limits
+            )
+            self._then[text] = transform
+        preparation = Preparation(
+            self._integration,
+            self.name,
+            self._catalog,
+            transform,
+            self._tracing,
+            self._blobs.vault,
+            self._control.schemas,
+        )
+        return preparation, OutcomeWriter(self._codec, to or self.destination, transform.hash, plan)
 
     def _refusals(self) -> RestAdapter | None:
         """Notices go to the sender's rest endpoint; a sender of another kind has none."""
@@ -145,6 +216,8 @@ class FlowService:
                 self._limits[flow.from_],
                 self._tracing,
                 Gate(self._control, "", flow.from_),
+                delivery_span(flow.from_, integration.systems[flow.from_], flow.refusal or flow.deliver),
+                self._control.schemas,
             )
         )
 
@@ -155,6 +228,7 @@ class FlowService:
         self._tasks.append(asyncio.create_task(watch.run()))
         watchdog = Watchdog(self.name, self.member, self.pipeline, self._clients.timing.stall)
         self._tasks.append(asyncio.create_task(watchdog.run()))
+        self._tasks.append(asyncio.create_task(self.replays.run(self._transform.hash, self._transform.text)))
         if self._refusal_adapter is not None:
             await self._refusal_adapter.open()
             self._tasks.append(asyncio.create_task(self._notifier(self._refusal_adapter).run()))
@@ -166,8 +240,10 @@ class FlowService:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=10)
+        await self.replays.close()
         await self.pipeline.close()
-        await self._transform.close()
+        for transform in (self._transform, *self._then.values()):
+            await transform.close()
         if self._refusal_adapter is not None:
             await self._refusal_adapter.close()
 
@@ -188,10 +264,3 @@ def _bounded(name: str, system: System, longest: float) -> System:
     if limit < system.timeout:
         log.warning("the system's timeout is shortened for deliveries", system=name, timeout=system.timeout, to=limit)
     return system.model_copy(update={"timeout": limit})
-
-
-def _adapter(system: System, deliver: Deliver, timing: Timing) -> Adapter:
-    """A batch is collected no longer than a lease is surely left over."""
-    if system.kind == "websocket":
-        return WebSocketAdapter(system, deliver)
-    return BatchAdapter(system, deliver, timing.checkpoint) if deliver.batch else RestAdapter(system, deliver)

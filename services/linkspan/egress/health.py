@@ -22,6 +22,21 @@ def queue_check(members: Sequence[FlowMember], tail: ControlTail) -> Check:
     return check
 
 
+def logs_check(queue: Check, members: Sequence[FlowMember]) -> Check:
+    """``queue``, and that the logs of all partitions that are owned here fit their positions."""
+
+    async def check() -> str | None:
+        if trouble := await queue():
+            return trouble
+        owners = [(member, owner) for member in members for owner in member.owners() if owner.misfit]
+        if not owners:
+            return None
+        where = ", ".join(sorted(f"{member.flow} {owner.partition}" for member, owner in owners))
+        return f"not delivered: {where}; {owners[0][1].misfit}"
+
+    return check
+
+
 def destination_check(system: System, adapters: Sequence[Adapter]) -> Check:
     """What the adapters that deliver there say; where none does, whether somebody listens."""
 

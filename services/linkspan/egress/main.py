@@ -19,22 +19,26 @@ from linkspan.control.plane import ControlPlane
 from linkspan.control.settings import ControlSettings
 from linkspan.control.tail import ControlTail
 from linkspan.egress.flow import FlowService
-from linkspan.egress.health import destination_check, queue_check
+from linkspan.egress.health import destination_check, logs_check, queue_check
 from linkspan.egress.settings import EgressSettings
 from linkspan.egress.status import EgressStatus
 from linkspan.kernel.blobs import BlobStore
+from linkspan.kernel.codec import Datum
 from linkspan.kernel.commands import CommandCodec
 from linkspan.kernel.config import read_settings
+from linkspan.kernel.crypto.start import checked_blob_store
 from linkspan.kernel.errors import UserMistake
 from linkspan.kernel.kafka.clients import KafkaClients, discarded
 from linkspan.kernel.kafka.quiet import quieten_kafka_clients
 from linkspan.kernel.kafka.timing import Timing
-from linkspan.kernel.lifecycle import Check, add_operations, bind, calm_collector, http_server, stop_event
+from linkspan.kernel.lifecycle import Check, add_operations, address_of, bind, calm_collector, http_server, stop_event
 from linkspan.kernel.resilience.limits import limits_of
+from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Integration
-from linkspan.kernel.spec_file import catalog_for, check_production, load_integration
+from linkspan.kernel.spec_file import catalog_for, load_integration
 from linkspan.kernel.telemetry.logs import configure_logs
 from linkspan.kernel.telemetry.traces import Tracing
+from linkspan.kernel.tls.plain import check_encrypted, listening
 from linkspan.readmodel.asked import Ledger
 
 log = structlog.get_logger()
@@ -51,24 +55,26 @@ async def run(
 ) -> None:
     """Until SIGTERM or SIGINT. Raises UserMistake; that Kafka or a system is away is waited for.
 
-    ``flows``: only these, by default all. ``ready`` is told its address and the control API's when all of them
-    are members of their groups.
+    ``flows``: only these, by default all. ``ready`` is told both addresses once all are members of their groups.
     """
     stop = stop_event()
     integration = load_integration(integration_file, os.environ)
-    check_production(settings, integration)
+    check_encrypted(settings, integration)
+    served = listening(settings)
     listener = bind(host, port)
     tracing = Tracing.from_environment("egress")
-    clients = _clients(settings)
+    clients = _clients(settings, integration)
     catalog = catalog_for(integration)
     tail = ControlTail(clients, integration.integration, CommandCodec(catalog))
-    services = _services(integration, flows, settings, clients, tracing, tail)
+    blobs = checked_blob_store(settings, integration, catalog)
+    services = _services(integration, flows, settings, clients, tracing, tail, catalog, blobs)
     ledger = Ledger(settings.database(integration.integration))
-    checks = _checks(integration, services, tail) | {"database": ledger.check}
-    served = Host("egress", integration, catalog, clients, BlobStore(settings.blobs), ledger, checks)
-    plane = _plane(served, tail, services)
-    address = f"http://{host}:{listener.getsockname()[1]}"
-    async with http_server(_operations(checks), listener), plane.running(host, control_port) as control:
+    queue = queue_check([service.member for service in services], tail)
+    checks = _checks(integration, services, queue) | {"database": ledger.check}
+    kept = Host("egress", integration, catalog, clients, blobs, ledger, checks, tracing)
+    plane = _plane(kept, tail, services)
+    address = address_of(listener, host, served)
+    async with http_server(_operations(queue, checks), listener, served), plane.running(host, control_port) as control:
         for service in services:
             await service.start()
         try:
@@ -82,7 +88,14 @@ async def run(
 def _plane(host: Host, tail: ControlTail, services: list[FlowService]) -> ControlPlane:
     """Raises UserMistake."""
     settings: ControlSettings = read_settings(ControlSettings)
-    return ControlPlane(host, settings, tail, EgressStatus(services, lambda: tail.applied).say)
+    plane = ControlPlane(host, settings, tail, EgressStatus(services, lambda: tail.applied).say)
+
+    def others() -> list[Datum]:
+        return [said for said in plane.view.newest() if said["replica"] != plane.teller.replica]
+
+    for service in services:
+        service.replays.others = others
+    return plane
 
 
 async def _until(stop: asyncio.Event, services: list[FlowService], joined: Callable[[], None]) -> None:
@@ -106,42 +119,44 @@ async def _all_joined(services: list[FlowService], joined: Callable[[], None]) -
     joined()
 
 
-def _clients(settings: EgressSettings) -> KafkaClients:
-    tls = settings.message_queue_url.startswith("kafka+ssl://")
+def _clients(settings: EgressSettings, integration: Integration) -> KafkaClients:
     timing = Timing(settings.linkspan_session_seconds, settings.linkspan_stall_seconds)
-    return KafkaClients(settings.kafka, tls=tls, timing=timing)
+    made = KafkaClients(settings.kafka, settings.kafka_security, timing=timing)
+    made.archive = settings.archive(integration.integration)
+    return made
 
 
-def _services(
+def _services(  # noqa: PLR0913, PLR0917 - what the flows of a process share
     integration: Integration,
     wanted: tuple[str, ...],
     settings: EgressSettings,
     clients: KafkaClients,
     tracing: Tracing,
     tail: ControlTail,
+    catalog: SchemaCatalog,
+    blobs: BlobStore,
 ) -> list[FlowService]:
     unknown = [name for name in wanted if name not in integration.flows]
     if unknown:
         raise UserMistake(f"--flow {unknown[0]}: there is no such flow; there are {', '.join(integration.flows)}")
-    catalog = catalog_for(integration)
-    blobs, limits = BlobStore(settings.blobs), limits_of(integration)
+    limits = limits_of(integration)
     return [
         FlowService(integration, name, catalog, clients, blobs, tracing, settings.batch_size, tail, limits)
         for name in wanted or tuple(integration.flows)
     ]
 
 
-def _checks(integration: Integration, services: list[FlowService], tail: ControlTail) -> dict[str, Check]:
-    checks = {"messageQueue": queue_check([service.member for service in services], tail)}
+def _checks(integration: Integration, services: list[FlowService], queue: Check) -> dict[str, Check]:
+    checks = {"messageQueue": logs_check(queue, [service.member for service in services])}
     for label, (name, system) in zip(("systemA", "systemB"), integration.systems.items(), strict=False):
         adapters = [service.adapter for service in services if integration.flows[service.name].to == name]
         checks[label] = destination_check(system, adapters)
     return checks
 
 
-def _operations(checks: dict[str, Check]) -> Starlette:
+def _operations(ready: Check, checks: dict[str, Check]) -> Starlette:
     app = Starlette()
-    add_operations(app, ready=checks["messageQueue"], checks=checks)
+    add_operations(app, ready=ready, checks=checks)
     return app
 
 
@@ -161,8 +176,12 @@ def _told(address: str, control: str) -> None:
 def egress(
     file: Annotated[Path, typer.Argument(help="The integration file.")] = Path("integration.yaml"),
     host: Annotated[str | None, typer.Option(help="Address of the operations endpoints.")] = None,
-    port: Annotated[int, typer.Option(help="Their port; 0 chooses one.", min=0, max=65535)] = 8083,
-    control_port: Annotated[int, typer.Option(help="Of the control API; 0 chooses.", min=0, max=65535)] = 50052,
+    port: Annotated[
+        int, typer.Option(envvar="LINKSPAN_PORT", help="Their port; 0 chooses one.", min=0, max=65535)
+    ] = 8083,
+    control_port: Annotated[
+        int, typer.Option(envvar="LINKSPAN_CONTROL_PORT", help="Of the control API; 0 chooses.", min=0, max=65535)
+    ] = 50052,
     flow: Annotated[list[str] | None, typer.Option(help="Deliver only this flow; may be repeated.")] = None,
 ) -> None:
     """Delivers events to their destinations and records the outcome of each.

@@ -22,6 +22,8 @@ from linkspan.egress.partition.effect import Record
 from linkspan.egress.partition.lanes import Message
 from linkspan.egress.partition.state import PartitionState
 from linkspan.egress.prepare import Preparation, Prepared
+from linkspan.egress.resend import Resend
+from linkspan.kernel.crypto.withheld import told
 from linkspan.kernel.errors import DeliveryError, Expired, Poison
 from linkspan.kernel.resilience.breaker import Breaker, Ticket
 from linkspan.kernel.resilience.breaker_told import BreakerTold
@@ -49,7 +51,7 @@ class Owned(Protocol):
 
 class Pipeline:
     """All partitions of one flow that this process owns, and their destination. ``delivered`` and ``failed`` count
-    attempts; while ``gate`` is closed none begins."""
+    attempts; while ``gate`` is closed none begins. ``resend``: of replays, which come after live messages."""
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class Pipeline:
         self.preparation, self.adapter, self.breaker, self.gate = preparation, adapter, breaker, gate
         self._limits, self._instruments = limits, instruments
         self._told = BreakerTold(breaker, instruments.destination, instruments.flow)
+        self.resend: Resend | None = None
         self._owned: deque[Owned] = deque()
         self._slow = self.delivered = self.failed = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -110,6 +113,8 @@ class Pipeline:
             left -= sent
             if left <= 0 and self.adapter.capacity() > 0:
                 self.wake()
+        if self.resend is not None:
+            self.resend.pump(left, now)
         self._told.look()
         self._set_timer(now)
 
@@ -140,7 +145,7 @@ class Pipeline:
             return True
         if message.prepared is None:
             try:
-                message.prepared = self.preparation.now(message.record)
+                message.prepared = self.preparation.now(message.record, owned.partition)
             except Exception as error:  # noqa: BLE001 - whatever a message does to us is about that message
                 self._settle(owned, message, self._failure(message, error), now)
                 return True
@@ -162,7 +167,7 @@ class Pipeline:
         attempt = _Attempt(self, owned, message, ticket, span)
         self._limits.begin(self.adapter.together)
         owned.attempts += 1
-        delivery = self.preparation.compose(message, prepared, attempt.traced.traceparent, attempt.may_go)
+        delivery = self.preparation.compose(message, prepared, attempt.traced, attempt.may_go)
         self.adapter.submit(delivery, attempt.answered)
 
     def answered(self, attempt: _Attempt, error: DeliveryError | None) -> None:
@@ -172,9 +177,11 @@ class Pipeline:
         self.delivered += error is None
         self.failed += error is not None
         message = attempt.message
+        if error is not None:
+            error = told(error, message.prepared.secrets)
         if message.measured is not None:
             message.measured.stage("attempt")
-        self._instruments.attempted(message, attempt.traced, error)
+        self._instruments.attempted(message, attempt.traced, error, attempt.owned.partition, attempt.sent_at)
         if isinstance(error, Withheld):
             message.doubt = self.breaker.unsent(attempt.ticket)
             attempt.owned.state.put_back(message)
@@ -228,7 +235,7 @@ class Pipeline:
     async def _prepare(self, owned: Owned, message: Message) -> None:
         loop = asyncio.get_running_loop()
         try:
-            message.prepared = await self.preparation.later(message.record)
+            message.prepared = await self.preparation.later(message.record, owned.partition)
             if message.measured is not None:
                 message.measured.stage("prepare")
             owned.state.put_back(message)
@@ -242,6 +249,8 @@ class Pipeline:
         """Wakes at the earliest time that anything waits for."""
         times: list[float | None] = [owned.state.wake_at() for owned in self._owned]
         times += (self.breaker.wake_at(),)
+        if self.resend is not None:
+            times.append(self.resend.wake_at(now))
         at = min((at for at in times if at is not None and at > now), default=None)
         if self._timer is not None:
             if at is not None and now < self._wakes_at <= at:

@@ -19,7 +19,9 @@ class EgressStatus:
     def say(self) -> Datum:
         owners = [owner for one in self._services for owner in one.service.member.owners() if owner.active]
         waiting = [offset for owner in owners if (offset := owner.waiting_command) is not None]
-        return {"control": min([self._applied(), *waiting]), "flows": [one.status() for one in self._services]}
+        return {"control": min([self._applied(), *waiting]), "flows": [one.status() for one in self._services]} | {
+            "replays": [said for one in self._services for said in one.service.replays.status()]
+        }
 
 
 class _Counted:
@@ -46,7 +48,7 @@ class _Counted:
             "lag": sum(owner.behind for owner in owners),
             "window": sum(owner.state.unfinished for owner in owners),
             "attempts": sum(owner.attempts for owner in owners),
-            "heldKeys": sum(owner.state.held_keys for owner in owners),
+            "heldKeys": sum(len(owner.state.memory.holds) for owner in owners),
             "breaker": pipeline.breaker.mode.name.lower(),
             "reason": pipeline.breaker.reason,
             "accepted": 0.0,

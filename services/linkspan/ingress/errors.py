@@ -23,3 +23,30 @@ class NotNow(LinkspanError):
     def __init__(self, reason: str, retry_after: int = 2) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
+
+
+class NotAdmitted(LinkspanError):
+    """It is not known who sends: ``reason`` is missing, unknown, expired or revoked, ``challenge`` the value of
+    WWW-Authenticate."""
+
+    challenge = ""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class Forbidden(LinkspanError):
+    """Whoever sends lacks ``scope`` for the messages of ``flow``."""
+
+    def __init__(self, flow: str, scope: str) -> None:
+        super().__init__(f"messages of the flow {flow} need the scope {scope}")
+        self.flow, self.scope = flow, scope
+
+
+class TooMany(LinkspanError):
+    """``retry_after`` in seconds."""
+
+    def __init__(self, reason: str, retry_after: int) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after

@@ -10,6 +10,7 @@ import msgspec
 
 from linkspan.ingress.encode import EventWriter
 from linkspan.ingress.keys import Key, key_reader
+from linkspan.kernel.crypto.confidential import Take, taker
 from linkspan.kernel.faults import is_blob_reference
 from linkspan.kernel.json_form import struct_type
 from linkspan.kernel.schemas import Schema, SchemaCatalog, expanded
@@ -20,7 +21,8 @@ from linkspan.kernel.topics import FlowTopics, Headers
 @dataclass(frozen=True, slots=True, eq=False)
 class FlowIntake:
     """``content``: paths inside the payload whose content may leave the event; ``headers`` are every record's.
-    ``uuid_key``: the key is a uuid, which may be written in either case."""
+    ``uuid_key``: the key is a uuid, which may be written in either case. ``confidential``: takes such values out
+    of a payload; None where there are none."""
 
     name: str
     spec: Flow
@@ -32,6 +34,7 @@ class FlowIntake:
     headers: tuple[tuple[str, bytes], ...]
     content: tuple[tuple[str, ...], ...]
     uuid_key: bool
+    confidential: Take | None
 
     def lane(self, key: str) -> str:
         """One text for each key, however it is written, so that all its messages are one lane."""
@@ -60,6 +63,7 @@ def _intake(integration: str, name: str, flow: Flow, catalog: SchemaCatalog) -> 
         ),
         content=tuple(_content(payload, ())),
         uuid_key=_has_uuid_key(flow.key, payload),
+        confidential=taker(payload),
     )
 
 

@@ -17,17 +17,21 @@ from opentelemetry.trace import SpanKind
 from linkspan.ingress.append.acceptance import Acceptance, Recent
 from linkspan.ingress.append.appender import Appender
 from linkspan.ingress.append.lane import Record, Settled
-from linkspan.ingress.errors import Conflict, NotNow, TooLarge
+from linkspan.ingress.errors import Conflict, Forbidden, NotNow, TooLarge
 from linkspan.ingress.flows import FlowIntake
+from linkspan.ingress.seal import Sealing
 from linkspan.ingress.validate import Message, Origin, Validator, encode
 from linkspan.kernel.blobs import CLAIM_CHECK_BYTES, BlobStore
 from linkspan.kernel.codec import Encoded
+from linkspan.kernel.crypto.wrapper import KeyAway
 from linkspan.kernel.errors import LinkspanError
 from linkspan.kernel.message import Json, now_micros
-from linkspan.kernel.telemetry import traces
+from linkspan.kernel.records.api_key import scope_of
+from linkspan.kernel.telemetry import attributes as of
 from linkspan.kernel.telemetry.logs import debugging, trace_id
+from linkspan.kernel.telemetry.metrics import KNOWN
 from linkspan.kernel.telemetry.profiling import PROFILE, Measured
-from linkspan.kernel.telemetry.traces import Tracing
+from linkspan.kernel.telemetry.traces import Tracing, is_sampled
 from linkspan.kernel.topics import MAX_RECORD_BYTES, Headers, partition_of
 
 log = structlog.get_logger()
@@ -51,11 +55,19 @@ class Unfit:
 
 
 class Pipeline:
-    """``replica`` goes into ``accepted-by``; with ``accepted-seq`` it says the order in which a replica accepted."""
+    """``replica`` goes into ``accepted-by``; with ``accepted-seq`` it says the order in which a replica accepted.
+    ``sealing`` None: nothing is encrypted, and no flow has confidential fields."""
 
     def __init__(
-        self, validator: Validator, blobs: BlobStore, appender: Appender, tracing: Tracing, replica: str
+        self,
+        validator: Validator,
+        blobs: BlobStore,
+        appender: Appender,
+        tracing: Tracing,
+        replica: str,
+        sealing: Sealing | None = None,
     ) -> None:
+        self._sealing = sealing
         self._validate, self._blobs, self._appender, self._tracing = validator.validate, blobs, appender, tracing
         self._recent = Recent()
         self._accepted_by = (Headers.ACCEPTED_BY, replica.encode())
@@ -67,17 +79,21 @@ class Pipeline:
         """The acceptance, settled once Kafka or the spool has the event, and whether the message was known already.
 
         ``announce`` is called with the message id before anything is appended. Raises Malformed, InvalidMessage,
-        Conflict, TooLarge or NotNow; then nothing was appended. Two calls append in the order in which they were made
-        if the second was made after the first returned.
+        Forbidden, Conflict, TooLarge or NotNow; then nothing was appended. Two calls append in the order in which they
+        were made if the second was made after the first returned.
         """
         measured = PROFILE.sample()
         message = self._validate(raw, origin)
+        if origin.flows is not None and message.flow.name not in origin.flows:
+            raise Forbidden(message.flow.name, scope_of(message.flow.name))
         if measured is not None:
             measured.message_id = message.header.messageId
             measured.stage("validate")
         if message.flow.content:
             await self._check_content_in(message)
-        event = _encode(message)
+        if message.flow.confidential and self._sealing:
+            await self._sealing.ready(message.key)
+        event = self._encode(message)
         if announce:
             announce(message.header.messageId)
         taken = self._append(message, event, traceparent, may_spool=origin.sender is None)
@@ -87,23 +103,29 @@ class Pipeline:
         """``take`` where nothing must be awaited first, else None: then nothing was appended."""
         measured = PROFILE.sample()
         message = self._validate(raw, origin)
+        if origin.flows is not None and message.flow.name not in origin.flows:
+            raise Forbidden(message.flow.name, scope_of(message.flow.name))
         if measured is not None:
             measured.message_id = message.header.messageId
             measured.stage("validate")
         if message.flow.content and len(raw) > CLAIM_CHECK_BYTES:
             return None
-        taken = self._append(message, _encode(message), traceparent, may_spool=origin.sender is None)
+        if message.flow.confidential and self._sealing and not self._sealing.at_hand(message):
+            return None
+        taken = self._append(message, self._encode(message), traceparent, may_spool=origin.sender is None)
         return taken if measured is None else _measure(measured, taken)
 
     async def keep(self, unfit: Unfit) -> Acceptance:
         """Appends it as it came, for the owner of its partition to make it a dead letter. Raises NotNow."""
-        digest = hashlib.sha256(unfit.raw).digest()[:8]
+        raw, digest = unfit.raw, hashlib.sha256(unfit.raw).digest()[:8]
+        if self._sealing:
+            raw, digest = msgspec.structs.astuple(await self._sealing.item(raw, unfit.key))
         known = self._recent.find(unfit.message_id)
         if known and known.digest == digest:
             return known
-        value = unfit.raw
+        value = raw
         if len(value) > MAX_RECORD_BYTES:
-            value = msgspec.json.encode({"item": await self._put(value, "application/json")})
+            value = msgspec.json.encode({"item": await self._put(unfit.raw, "application/json", unfit.key)})
         acceptance = Acceptance(unfit.flow.name, unfit.message_id, unfit.correlation_id or unfit.message_id, digest)
         key, now = unfit.key.encode(), now_micros()
         headers = [
@@ -122,6 +144,15 @@ class Pipeline:
             self._recent.add(acceptance)
         return acceptance
 
+    def _encode(self, message: Message) -> Encoded:
+        event = self._sealing.event(message) if message.flow.confidential and self._sealing else encode(message)
+        if len(event.value) > MAX_RECORD_BYTES:
+            raise TooLarge(
+                f"the event has {len(event.value)} bytes, the limit is {MAX_RECORD_BYTES}; content above "
+                f"{CLAIM_CHECK_BYTES} bytes was already taken out of it"
+            )
+        return event
+
     async def _check_content_in(self, message: Message) -> None:
         for path in message.flow.content:
             *parents, name = path
@@ -130,12 +161,12 @@ class Pipeline:
                 parent = getattr(parent, part, None)
             content = getattr(parent, name, None)
             if isinstance(content, bytes) and len(content) > CLAIM_CHECK_BYTES:
-                setattr(parent, name, await self._put(content, _media_type(message.payload)))
+                setattr(parent, name, await self._put(content, _media_type(message.payload), message.key))
 
-    async def _put(self, content: bytes, media_type: str | None) -> Json:
+    async def _put(self, content: bytes, media_type: str | None, key: str) -> Json:
         try:
-            return await self._blobs.put(content, media_type)
-        except (BaseError, OSError) as error:
+            return await self._blobs.put(content, media_type, key=key)
+        except (BaseError, OSError, KeyAway) as error:
             log.warning("the blob store failed", reason=str(error))
             raise NotNow("the blob store cannot take the content", retry_after=5) from error
 
@@ -147,11 +178,12 @@ class Pipeline:
         if known:
             if known.digest != event.digest or known.flow != flow.name:
                 raise Conflict(f"message {message_id} was accepted before with another payload")
+            KNOWN.labels(flow.name).inc()
             return known, True
         acceptance = Acceptance(flow.name, message_id, message.metadata.correlationId, event.digest)
         key = message.key.encode()
         partition = partition_of(key, flow.spec.partitions)
-        traced, settled = self._traced(acceptance, flow, partition, traceparent)
+        traced, settled = self._traced(acceptance, flow, partition, traceparent, len(event.value))
         headers = self._headers(message, event, traced)
         record = Record(key, event.value, headers, message.received // 1000, settled, may_spool)
         self._appender.append(flow.name, partition, record)
@@ -187,19 +219,26 @@ class Pipeline:
         )
 
     def _traced(
-        self, acceptance: Acceptance, flow: FlowIntake, partition: int, traceparent: str
+        self, acceptance: Acceptance, flow: FlowIntake, partition: int, traceparent: str, size: int
     ) -> tuple[str, Settled]:
-        """The ``traceparent`` for the event, and what is called at its acknowledgement; a span only if sampled."""
-        if traceparent[-1] not in "13579bdf":
+        """The ``traceparent`` for the event, and what is called at its acknowledgement; a span only if sampled: where
+        it fails, the accepting span says so. ``size``: bytes of the event."""
+        if not is_sampled(traceparent):
             return traceparent, acceptance.settle
+        topic = flow.topics.events
         attributes: dict[str, str | int] = {
-            traces.MESSAGE_ID: acceptance.message_id,
-            traces.CORRELATION_ID: acceptance.correlation_id,
-            traces.FLOW: flow.name,
-            traces.DESTINATION: flow.topics.events,
-            traces.PARTITION: partition,
+            of.STEP: "append",
+            of.FLOW: flow.name,
+            of.MESSAGE_ID: acceptance.message_id,
+            of.CORRELATION_ID: acceptance.correlation_id,
+            of.SYSTEM: "kafka",
+            of.OPERATION: "append",
+            of.OPERATION_TYPE: "send",
+            of.DESTINATION: topic,
+            of.PARTITION: str(partition),
+            of.BODY_SIZE: size,
         }
-        traced = self._tracing.begin("append", traceparent, SpanKind.PRODUCER, attributes)
+        traced = self._tracing.begin(f"append {topic}", traceparent, SpanKind.PRODUCER, attributes)
 
         def settled(error: LinkspanError | None, spooled: bool) -> None:
             if error:
@@ -228,13 +267,3 @@ def _media_type(payload: Any) -> str | None:
     about = getattr(payload, "metadata", None)
     value = about.get("mediaType") if isinstance(about, dict) else getattr(about, "mediaType", None)
     return None if value is None or value is UNSET else str(value)
-
-
-def _encode(message: Message) -> Encoded:
-    event = encode(message)
-    if len(event.value) > MAX_RECORD_BYTES:
-        raise TooLarge(
-            f"the event has {len(event.value)} bytes, the limit is {MAX_RECORD_BYTES}; content above "
-            f"{CLAIM_CHECK_BYTES} bytes was already taken out of it"
-        )
-    return event

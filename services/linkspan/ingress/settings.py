@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from aiokafka.helpers import create_ssl_context
 from pydantic import Field
 
-from linkspan.kernel.config import Settings
+from linkspan.ingress.admit.settings import IntakeSettings
 
 
-class IngressSettings(Settings):
-    """Seconds: ``linkspan_append_seconds`` is how long Kafka may take to acknowledge, ``linkspan_session_seconds`` how
-    long a replica that is gone still counts as the leader of a source, ``linkspan_spool_grace_seconds`` how long
-    ingress refuses before it spools. ``linkspan_spool_reserve_bytes`` of the disk are left free."""
+class IngressSettings(IntakeSettings):
+    """Seconds: ``linkspan_append_seconds`` is how long Kafka may take to acknowledge, by default longer than it needs
+    to replace a lost broker (decision 0028), ``linkspan_session_seconds`` how long a replica that is gone still counts
+    as the leader of a source, ``linkspan_spool_grace_seconds`` how long ingress refuses before it spools.
+    ``linkspan_spool_reserve_bytes`` of the disk are left free."""
 
     linkspan_max_body_bytes: Annotated[int, Field(ge=1024)] = 48 * 1024 * 1024
-    linkspan_append_seconds: Annotated[float, Field(gt=0, le=120)] = 10.0
+    linkspan_append_seconds: Annotated[float, Field(gt=0, le=120)] = 20.0
     linkspan_session_seconds: Annotated[float, Field(ge=6, le=120)] = 15.0
     linkspan_spool_bytes: Annotated[int, Field(ge=64 * 1024)] = 1024**3
     linkspan_spool_reserve_bytes: Annotated[int, Field(ge=0)] = 64 * 1024**2
     linkspan_spool_grace_seconds: Annotated[float, Field(ge=0, le=600)] = 10.0
-
-    def kafka_client(self) -> dict[str, Any]:
-        """What every aiokafka client is made with."""
-        if not self.kafka_is_encrypted:
-            return {"bootstrap_servers": self.kafka}
-        return {"bootstrap_servers": self.kafka, "security_protocol": "SSL", "ssl_context": create_ssl_context()}
-
-    @property
-    def kafka_is_encrypted(self) -> bool:
-        return self.message_queue_url.startswith("kafka+ssl:")

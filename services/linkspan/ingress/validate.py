@@ -25,10 +25,12 @@ _PARTS = frozenset({"header", "payload", "metadata"})
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """``sender``: the system, where the connection says it; ``correlation_id``: said beside the message, unchecked."""
+    """``sender``: the system, where the connection says it; ``correlation_id``: said beside the message, unchecked;
+    ``flows``: those that it may send to, None: all."""
 
     sender: str | None = None
     correlation_id: str | None = None
+    flows: frozenset[str] | None = None
 
 
 class Message(msgspec.Struct):

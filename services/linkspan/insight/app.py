@@ -21,8 +21,11 @@ from yarl import URL
 
 from linkspan.insight.inbox import Inbox
 from linkspan.insight.plan import Plan
+from linkspan.insight.recovery import Changelogs, FilledTables
 from linkspan.insight.settings import InsightSettings
 from linkspan.insight.shelf import Shelf
+from linkspan.kernel.kafka.clients import KafkaClients
+from linkspan.kernel.kafka.security import Security
 from linkspan.kernel.topics import CONVERSATIONS_TABLE
 
 log = structlog.get_logger()
@@ -38,7 +41,9 @@ _MEMORY = {"write_buffer_size": 8 << 20, "max_write_buffer_number": 2, "block_ca
 class Streams:
     """``held`` changes whenever partitions go or come: what was begun under another one is void."""
 
-    def __init__(self, plan: Plan, settings: InsightSettings, directory: Path, address: str) -> None:
+    def __init__(
+        self, plan: Plan, settings: InsightSettings, clients: KafkaClients, directory: Path, address: str
+    ) -> None:
         self.plan, self.held = plan, 0
         self.inbox = Inbox(4_000)
         self.busy = asyncio.Lock()
@@ -47,6 +52,8 @@ class Streams:
             flow: self._shelf(plan.topics.windows(flow), partitions) for flow, partitions in plan.flows.items()
         }
         self.conversations = self._shelf(CONVERSATIONS_TABLE, plan.partitions) if plan.within else None
+        kept = [*self.windows.values(), *([self.conversations] if self.conversations else [])]
+        self._app.tables.changelogs = Changelogs(clients, kept)
         self._app.agent(self._app.topic(*plan.sources, **_RAW), name="insight")(self._hand_over)
         self._app.on_partitions_revoked.connect(self._let_go)
         self._app.on_partitions_assigned.connect(self._assigned)
@@ -152,12 +159,22 @@ def _sought(consumer: Any, tp: TopicPartition, offset: int) -> None:
 _RAW = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw", "allow_empty": True}
 
 
+def _credentials(security: Security) -> Any:
+    """As Faust wants them; None: in the clear, as nobody. The password is the one of now."""
+    context = security.options().get("ssl_context")
+    if security.username is None or security.password is None:
+        return faust.SSLCredentials(context=context) if context else None
+    secret = security.password.get_secret_value()
+    return faust.SASLCredentials(
+        username=security.username, password=secret, ssl_context=context, mechanism=security.mechanism
+    )
+
+
 def _settings(settings: InsightSettings, directory: Path, address: str) -> dict[str, Any]:
-    tls = settings.message_queue_url.startswith("kafka+ssl://")
     session = settings.linkspan_session_seconds
     return {
         "broker": [URL(f"kafka://{server}") for server in settings.kafka.split(",")],
-        "broker_credentials": faust.SSLCredentials() if tls else None,
+        "broker_credentials": _credentials(settings.kafka_security),
         "broker_session_timeout": session,
         "broker_rebalance_timeout": session,
         "broker_heartbeat_interval": session / 5,
@@ -177,6 +194,7 @@ def _settings(settings: InsightSettings, directory: Path, address: str) -> dict[
         "table_standby_replicas": 0,
         "topic_allow_declare": False,
         "topic_disable_leader": True,
+        "TableManager": FilledTables,
         "web_enabled": False,
         "autodiscover": False,
     }

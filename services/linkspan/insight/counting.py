@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from linkspan.insight import instruments
 from linkspan.insight.shelf import Shelf
 from linkspan.insight.windows import SIZES, PartitionWindows
 from linkspan.insight.writes import Writes
@@ -15,6 +14,7 @@ from linkspan.kernel.records.epoch import OWNER
 from linkspan.kernel.records.event import Event
 from linkspan.kernel.records.fact import OPENED
 from linkspan.kernel.records.outcome import fact_of
+from linkspan.kernel.telemetry import metrics
 from linkspan.kernel.topics import Headers
 from linkspan.readmodel.windows import Window
 
@@ -41,12 +41,12 @@ class Counting:
         if fact.kind == OWNER:
             windows.owner(record.offset, fact.epoch)
         elif not windows.valid(record.offset, fact.epoch):
-            instruments.STALE.labels(flow).inc()
+            metrics.INSIGHT_STALE.labels(flow).inc()
         elif not fact.plan and fact.kind != OPENED and Headers.UNTIL not in dict(record.headers):
             try:
                 said = self._codec.decode(record.value)
             except Poison:
-                instruments.SKIPPED.labels("outcome").inc()
+                metrics.INSIGHT_SKIPPED.labels("outcome").inc()
                 return
             delivered, accepted = said["kind"] == "delivered", said["acceptedAt"]
             latency = said["at"] - accepted if delivered and accepted is not None else None

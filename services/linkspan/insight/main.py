@@ -14,6 +14,7 @@ from typing import Annotated
 
 import structlog
 import typer
+from aiokafka.errors import KafkaError
 from starlette.applications import Starlette
 
 from linkspan.insight.app import Streams
@@ -28,16 +29,18 @@ from linkspan.insight.talks import Talks
 from linkspan.insight.watch import Stalled, Watch
 from linkspan.kernel.codec import OutcomeCodec, RecordCodec
 from linkspan.kernel.config import read_settings
-from linkspan.kernel.errors import LinkspanError, UserMistake
+from linkspan.kernel.errors import KafkaAway, LinkspanError, UserMistake
 from linkspan.kernel.kafka.clients import KafkaClients
+from linkspan.kernel.kafka.published import PublishedSchemas
 from linkspan.kernel.kafka.quiet import quieten_kafka_clients
 from linkspan.kernel.kafka.timing import Timing
-from linkspan.kernel.lifecycle import add_operations, bind, calm_collector, http_server, stop_event
+from linkspan.kernel.lifecycle import add_operations, address_of, bind, calm_collector, http_server, stop_event
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Integration
-from linkspan.kernel.spec_file import catalog_for, check_production, load_integration
+from linkspan.kernel.spec_file import catalog_for, load_integration
 from linkspan.kernel.telemetry.logs import configure_logs
-from linkspan.kernel.topic_admin import KafkaAway, check_topics
+from linkspan.kernel.tls.plain import check_encrypted, listening
+from linkspan.kernel.topic_admin import check_topics
 
 log = structlog.get_logger()
 
@@ -53,10 +56,11 @@ class Worker:
 
     def __init__(self, integration: Integration, settings: InsightSettings, directory: Path, address: str) -> None:
         plan, catalog = Plan.of(integration), catalog_for(integration)
-        tls = settings.message_queue_url.startswith("kafka+ssl://")
-        clients = KafkaClients(settings.kafka, tls=tls, timing=Timing(settings.linkspan_session_seconds))
+        timing = Timing(settings.linkspan_session_seconds)
+        clients = KafkaClients(settings.kafka, settings.kafka_security, timing=timing)
+        self.schemas = PublishedSchemas(clients, integration.integration, catalog)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-        self.streams = Streams(plan, settings, directory, address)
+        self.streams = Streams(plan, settings, clients, directory, address)
         self.watch = Watch(clients, plan, settings.linkspan_stall_seconds, self.streams.partitions)
         counting = Counting(self.streams.windows, OutcomeCodec(catalog))
         self.pipeline = Pipeline(plan, self.streams, counting, self._talks(plan, catalog, settings), self.watch)
@@ -77,7 +81,7 @@ class Worker:
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Until ``stop``. Raises Stalled, GaveUp."""
-        parts = (self.streams.start(), self.pipeline.run(), self.watch.run(), self.reporter.run())
+        parts = (self.streams.start(), self.pipeline.run(), self.watch.run(), self.reporter.run(), self.schemas.run())
         tasks = [asyncio.create_task(part) for part in parts]
         telling = asyncio.create_task(self._tell(ready))
         try:
@@ -112,39 +116,50 @@ async def run(
     """Until SIGTERM or SIGINT. Raises UserMistake, Stalled, GaveUp; that Kafka is away is waited for."""
     stop = stop_event()
     integration = load_integration(integration_file, os.environ)
-    check_production(settings, integration)
+    check_encrypted(settings, integration)
     place = Place(settings.linkspan_data / f"insight-{integration.integration}")
+    served = listening(settings)
     listener = bind(host, port)
-    address = f"http://{host}:{listener.getsockname()[1]}"
+    address = address_of(listener, host, served)
     worker = Worker(integration, settings, place.directory, address)
     app = Starlette()
     add_operations(app, ready=worker.trouble, checks={"messageQueue": worker.trouble})
-    async with http_server(app, listener):
-        await _topics_there(stop, integration, settings)
+    async with http_server(app, listener, served):
+        await _topics_there(stop, integration, settings, worker.schemas)
         if not stop.is_set():
             await worker.run(stop, lambda: ready(address))
 
 
-async def _topics_there(stop: asyncio.Event, integration: Integration, settings: InsightSettings) -> None:
-    """Raises UserMistake: Faust never sees a topic that is made after its start."""
-    tls = settings.message_queue_url.startswith("kafka+ssl://")
+async def _topics_there(
+    stop: asyncio.Event, integration: Integration, settings: InsightSettings, schemas: PublishedSchemas
+) -> None:
+    """And what is written to them can be read by every version. Raises UserMistake: Faust never sees a topic that is
+    made after its start."""
     while not stop.is_set():
         try:
-            report = await check_topics(settings.kafka, integration, tls=tls, create=False)
+            report = await check_topics(settings.kafka, integration, security=settings.kafka_security, create=False)
         except KafkaAway as error:
             log.warning("waiting for Kafka", error=str(error))
             await asyncio.sleep(_ASK_AGAIN)
             continue
-        missing = [line for line in report.differences if line.endswith(": is missing")]
+        missing = [line for line in report.differences if ": is missing" in line]
         if missing:
             raise UserMistake("\n".join([*missing, "linkspan topics makes them"]))
+        try:
+            await schemas.ready()
+        except (KafkaError, OSError, TimeoutError) as error:
+            log.warning("waiting for Kafka", error=repr(error))
+            await asyncio.sleep(_ASK_AGAIN)
+            continue
         return
 
 
 def insight(
     file: Annotated[Path, typer.Argument(help="The integration file.")] = Path("integration.yaml"),
     host: Annotated[str | None, typer.Option(help="Address of the operations endpoints.")] = None,
-    port: Annotated[int, typer.Option(help="Their port; 0 chooses one.", min=0, max=65535)] = 8085,
+    port: Annotated[
+        int, typer.Option(envvar="LINKSPAN_PORT", help="Their port; 0 chooses one.", min=0, max=65535)
+    ] = 8085,
 ) -> None:
     """Counts what flows, and puts requests and their answers together."""
     settings: InsightSettings = read_settings(InsightSettings)

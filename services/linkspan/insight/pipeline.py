@@ -10,7 +10,6 @@ import structlog
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from linkspan.insight import instruments
 from linkspan.insight.app import Streams
 from linkspan.insight.conversations import Mention, encode, read_mention
 from linkspan.insight.counting import Counting
@@ -22,7 +21,8 @@ from linkspan.insight.watch import Watch
 from linkspan.insight.writes import Writes
 from linkspan.kernel.message import now_micros
 from linkspan.kernel.records.event import Event
-from linkspan.kernel.topics import partition_of
+from linkspan.kernel.telemetry import metrics
+from linkspan.kernel.topics import Headers, partition_of
 
 log = structlog.get_logger()
 
@@ -129,7 +129,9 @@ class Pipeline:
 
     def _take(self, message: Any, now: int, writes: Writes) -> None:
         source = self._sources[message.topic]
-        instruments.READ.labels(source.kind).inc()
+        metrics.INSIGHT_READ.labels(source.kind).inc()
+        if any(name == Headers.COPIED for name, _ in message.headers or ()):
+            return  # it was counted in the flow that it was copied from
         try:
             if source.kind == EVENTS:
                 self._event(source.flow, message, now, writes)
@@ -139,7 +141,7 @@ class Pipeline:
                 correlation_id = message.key.decode()
                 self.talks.hear(message.partition, correlation_id, read_mention(message.value), now, writes)
         except Exception as error:  # noqa: BLE001 - whatever one record is, the others are counted
-            instruments.SKIPPED.labels(source.kind.removesuffix("s")).inc()
+            metrics.INSIGHT_SKIPPED.labels(source.kind.removesuffix("s")).inc()
             where = {"topic": message.topic, "partition": message.partition, "offset": message.offset}
             log.warning("a record is not counted", **where, error=repr(error))
 
@@ -152,7 +154,7 @@ class Pipeline:
         if not belongs or event.refused is not None:
             return
         if not event.correlation_id or not event.message_id:
-            instruments.SKIPPED.labels("event").inc()
+            metrics.INSIGHT_SKIPPED.labels("event").inc()
             return
         key = event.correlation_id.encode()
         for asked in belongs:

@@ -46,8 +46,9 @@ class Plan:
                     f"flows.{name}.answer.type: no flow takes {flow.answer.type} from {flow.to}; "
                     "add that flow or remove the answer"
                 )
-            within[name] = int(flow.answer.within * 1_000_000)
-            asked_by[bringing] = (*asked_by.get(bringing, ()), name)
+            for asking in filter(None, (name, flow.copied_from)):  # its conversations go on
+                within[asking] = int(flow.answer.within * 1_000_000)
+                asked_by[bringing] = (*asked_by.get(bringing, ()), asking)
         return cls(
             spec.integration,
             InsightTopics.of(spec.integration),

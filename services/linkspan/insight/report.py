@@ -9,14 +9,14 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from linkspan.insight import instruments
 from linkspan.insight.conversations import ANSWERED, LATE, OVERDUE, WAITING
 from linkspan.insight.pipeline import Pipeline
 from linkspan.insight.plan import Plan
 from linkspan.insight.watch import Watch
 from linkspan.kernel.codec import Datum, RecordCodec
-from linkspan.kernel.kafka.clients import KafkaClients, stop_producer
+from linkspan.kernel.kafka.clients import KafkaClients, started_producer, stop_producer
 from linkspan.kernel.message import now_micros
+from linkspan.kernel.telemetry import metrics
 from linkspan.kernel.topics import FlowTopics, status_topic
 from linkspan.readmodel.windows import window_key
 
@@ -73,20 +73,14 @@ class Reporter:
 
     def _measure(self) -> None:
         counting, talks = self._pipeline.counting, self._pipeline.talks
-        instruments.BEHIND.set(sum(self._behind(flow, counting.partitions(flow)) for flow in self._plan.flows))
+        metrics.INSIGHT_BEHIND.set(sum(self._behind(flow, counting.partitions(flow)) for flow in self._plan.flows))
         for flow in self._plan.within if talks is not None else ():
             for state in (WAITING, OVERDUE, ANSWERED, LATE):
-                instruments.CONVERSATIONS.labels(flow, state).set(talks.counts[flow, state] if talks else 0)
+                metrics.CONVERSATIONS.labels(flow, state).set(talks.counts[flow, state] if talks else 0)
 
     async def _write(self, flow: str, value: bytes | None) -> None:
         if self._producer is None:
-            producer = self._clients.teller()
-            try:
-                await producer.start()
-            except BaseException:
-                await stop_producer(producer)
-                raise
-            self._producer = producer
+            self._producer = await started_producer(self._clients.teller())
         async with asyncio.timeout(_LIMIT):
             await self._producer.send_and_wait(self._topic, value, window_key(flow, self._worker), partition=0)
 

@@ -29,6 +29,11 @@ class Shelf:
         mark = self._table.data.offset_key
         return ((key, value) for key, value in self._rows(partition).items() if key != mark)
 
+    def kept(self, partition: int) -> int | None:
+        """Offset up to which the copy has the changelog; None: it has nothing."""
+        found = self._rows(partition).get(self._table.data.offset_key)
+        return None if found is None else int(found)
+
     def keep(self, partition: int, rows: Rows, offset: int) -> None:
         """``rows``, None: removed; all stand in the changelog, the last at ``offset``."""
         batch = WriteBatch(raw_mode=True)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import msgspec
 
-from linkspan.insight import instruments
 from linkspan.insight.conversations import (
     WAITING,
     Conversation,
@@ -22,6 +21,7 @@ from linkspan.insight.plan import Plan
 from linkspan.insight.shelf import Shelf
 from linkspan.insight.writes import Writes
 from linkspan.kernel.codec import RecordCodec
+from linkspan.kernel.telemetry import metrics
 from linkspan.kernel.topics import conversations_topic, partition_of
 
 #: Conversations looked at in one go.
@@ -76,7 +76,7 @@ class Talks:
             self._wake(partition, key, self._wake_at(key, heard))
         took = heard.round_trip
         if took is not None and (known is None or known.round_trip is None):
-            instruments.ROUND_TRIP_SECONDS.labels(mention.flow).observe(took)
+            metrics.ROUND_TRIP_SECONDS.labels(mention.flow).observe(took)
 
     def look(self, now: int, read_up_to: int, writes: Writes) -> None:
         """``read_up_to``: all that was in the log then has been heard; whose answer was due before is overdue."""
@@ -130,7 +130,7 @@ class Talks:
         try:
             return read_conversation(value) if _parts(key)[0] in self._plan.within else None
         except msgspec.DecodeError:
-            instruments.SKIPPED.labels("table").inc()
+            metrics.INSIGHT_SKIPPED.labels("table").inc()
             return None
 
     def _within(self, key: bytes) -> int:

@@ -8,23 +8,19 @@ A datum to be encoded may hold aware ``datetime`` objects instead.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from fastavro import parse_schema, schemaless_reader, schemaless_writer
+from fastavro import parse_schema, schemaless_writer
 
-from linkspan.kernel.avro.reader import Read, compiled_reader
+from linkspan.kernel.avro.version import MARKER, PREFIX, Datum, Fill, Version, without_logical_types
 from linkspan.kernel.avro.writer import Write, compiled
-from linkspan.kernel.errors import Poison
-from linkspan.kernel.json_form import JsonForm
-from linkspan.kernel.schemas import COMMON, Schema, SchemaCatalog, schema_fingerprint
+from linkspan.kernel.crypto.pointers import hide
+from linkspan.kernel.errors import Poison, UnknownWriter
+from linkspan.kernel.schemas import COMMON, Schema, SchemaCatalog, full_name, schema_fingerprint
 
-MARKER = b"\xc3\x01"
-_PREFIX = len(MARKER) + 8
-
-Datum = dict[str, Any]
+__all__ = ["MARKER", "PREFIX", "Datum", "Decoder", "Encoded", "Fill", "OutcomeCodec", "RecordCodec", "body_writer"]
 
 
 class Encoded(msgspec.Struct, frozen=True):
@@ -34,80 +30,129 @@ class Encoded(msgspec.Struct, frozen=True):
     digest: bytes
 
 
-class _Version:
-    """One schema that data may be written with; ``quick`` and ``rendered`` are only of the newest."""
+class _SealedVersion:
+    """Of ``linkspan.Sealed``: the event in it, with its confidential values hidden."""
 
-    def __init__(self, schema: Schema, newest: Schema) -> None:
-        self.name = f"{schema['namespace']}.{schema['name']}"
-        self._newest = newest
-        self._writer = _readable(schema)
-        self._reader = None if schema is newest else _readable(newest)
-        is_newest = schema is newest
-        self.quick = compiled_reader(schema, rendered=False) if is_newest else None
-        self.rendered = compiled_reader(schema, rendered=True) if is_newest else None
+    name = "linkspan.Sealed"
 
-    @cached_property
-    def form(self) -> JsonForm:
-        return JsonForm(self._newest, "")
+    def __init__(self, schema: Schema, newest: Schema, events: Decoder) -> None:
+        self._record, self._events = Version(schema, newest), events
 
-    def read(self, value: bytes) -> Datum:
-        """Raises Poison."""
-        body = io.BytesIO(value)
-        body.seek(_PREFIX)
+    def record(self, value: bytes) -> Datum:
+        """What stands in it. Raises Poison."""
+        return self._record.datum(value)
+
+    def inner(self, value: bytes) -> bytes | None:
+        """The event in it, sealed as it is; None where that cannot be read."""
         try:
-            datum: Datum = schemaless_reader(body, self._writer, self._reader)
-        except Exception as error:  # fastavro raises many kinds on damaged bytes
-            raise Poison(f"the bytes do not fit the schema {self.name}: {type(error).__name__}: {error}") from error
-        if body.tell() != len(value):
-            raise Poison(f"{len(value) - body.tell()} bytes follow after the record {self.name}")
-        return datum
+            event: bytes = self.record(value)["event"]
+        except Poison:
+            return None
+        return event
+
+    def written(self, value: bytes) -> Datum:
+        return self._record.written(value)
+
+    def datum(self, value: bytes) -> Datum:
+        return self.json(value)
+
+    def json(self, value: bytes) -> Datum:
+        sealed = self.record(value)
+        if not sealed["event"]:
+            raise Poison("it is no message: what came in is kept encrypted")
+        return self._events.changed(sealed["event"], lambda payload: hide(payload, sealed["pointers"]))
 
 
 class Decoder:
-    """Reads whatever any released version of the given record types wrote."""
+    """Reads whatever any released version of the given record types wrote, and what is written with a foreign schema
+    of the same name."""
 
-    def __init__(self, families: Iterable[list[Schema]]) -> None:
-        """Each family: the versions of one record, newest last."""
-        self._versions = {
-            MARKER + schema_fingerprint(schema): _Version(schema, versions[-1])
-            for versions in families
+    def __init__(
+        self,
+        families: Iterable[list[Schema]],
+        sealed: Sequence[Schema] = (),
+        foreign: Mapping[bytes, Schema] | None = None,
+    ) -> None:
+        """Each family: the versions of one record, newest last; ``sealed``: those of ``linkspan.Sealed``, which holds
+        such a record; ``foreign``: by fingerprint, it may grow."""
+        known = [*families]
+        self._foreign = {} if foreign is None else foreign
+        self._newest = {full_name(versions[-1]): versions[-1] for versions in known}
+        self._newest_sealed = {full_name(one): one for one in sealed}
+        self._versions: dict[bytes, Version | _SealedVersion] = {
+            MARKER + schema_fingerprint(schema): Version(schema, versions[-1])
+            for versions in known
             for schema in versions
         }
+        self._sealed = {MARKER + schema_fingerprint(one): _SealedVersion(one, sealed[-1], self) for one in sealed}
+        self._versions |= self._sealed
+        #: First bytes of whatever can be read.
+        self.prefixes = frozenset(self._versions)
+        self.sealed_prefixes = self._sealed.keys()
 
     @classmethod
     def of_events(cls, catalog: SchemaCatalog, integration: str, types: Iterable[str]) -> Decoder:
-        return cls([event.definition for event in catalog.events(integration, name)] for name in types)
+        """Confidential values read as ``crypto.pointers.HIDDEN``; ``crypto.sealed.Opener`` has the key to them."""
+        events = ([event.definition for event in catalog.events(integration, name)] for name in types)
+        sealed = [variant for part in catalog.versions(COMMON, "Sealed") for variant in part.variants]
+        return cls(events, sealed, catalog.foreign)
 
     def decode(self, value: bytes | None) -> tuple[str, Datum]:
         """The record's full name and the datum; raises Poison where the bytes are not such a record."""
         version, value = self._version(value)
-        found = _quickly(version.quick, value)
-        return version.name, version.read(value) if found is None else found
+        return version.name, version.datum(value)
 
     def json(self, value: bytes | None) -> Datum:
         """The datum in its JSON form (``JsonForm.json``); raises Poison as ``decode`` does."""
         version, value = self._version(value)
-        found = _quickly(version.rendered, value)
-        return version.form.json(version.read(value)) if found is None else found
+        return version.json(value)
 
-    def _version(self, value: bytes | None) -> tuple[_Version, bytes]:
-        if not value or not value.startswith(MARKER) or len(value) < _PREFIX:
-            raise Poison("the bytes are not an Avro single-object encoding (they do not begin with C3 01)")
-        found = self._versions.get(value[:_PREFIX])
+    def unknown(self, value: bytes | None) -> bytes | None:
+        """The fingerprint of the schema that it, or the event in it, says it was written with, where that is not known
+        here."""
+        if not value or not value.startswith(MARKER) or len(value) < PREFIX:
+            return None
+        prefix = value[:PREFIX]
+        found = self._versions.get(prefix) or self._learned(prefix)
         if found is None:
-            raise Poison(f"no released schema has the fingerprint {value[len(MARKER) : _PREFIX].hex()}")
+            return prefix[len(MARKER) :]
+        return self.unknown(found.inner(value)) if isinstance(found, _SealedVersion) else None
+
+    def _learned(self, prefix: bytes) -> Version | _SealedVersion | None:
+        schema = self._foreign.get(prefix[len(MARKER) :])
+        if schema is None:
+            return None
+        name = full_name(schema)
+        if name in self._newest_sealed:
+            self._versions[prefix] = self._sealed[prefix] = _SealedVersion(schema, self._newest_sealed[name], self)
+        elif name in self._newest:
+            self._versions[prefix] = Version(schema, self._newest[name])
+        return self._versions.get(prefix)
+
+    def written(self, value: bytes | None) -> Datum:
+        """As its writer has it, in its own schema. Raises Poison."""
+        version, value = self._version(value)
+        return version.written(value)
+
+    def sealed(self, value: bytes | None) -> Datum | None:
+        """The ``linkspan.Sealed`` that it is; None where it is none. Raises Poison where it is a damaged one."""
+        found = self._sealed.get(value[:PREFIX]) if value else None
+        return None if found is None or value is None else found.record(value)
+
+    def changed(self, event: bytes, fill: Fill) -> Datum:
+        """``json`` of an event that is not sealed, its payload changed by ``fill``. Raises Poison."""
+        version, event = self._version(event)
+        if isinstance(version, _SealedVersion):
+            raise Poison("a sealed event holds another one")
+        return version.filled(event, fill)
+
+    def _version(self, value: bytes | None) -> tuple[Version | _SealedVersion, bytes]:
+        if not value or not value.startswith(MARKER) or len(value) < PREFIX:
+            raise Poison("the bytes are not an Avro single-object encoding (they do not begin with C3 01)")
+        found = self._versions.get(value[:PREFIX]) or self._learned(value[:PREFIX])
+        if found is None:
+            raise UnknownWriter(value[len(MARKER) : PREFIX])
         return found, value
-
-
-def _quickly(read: Read | None, value: bytes) -> Datum | None:
-    """None where fastavro has to decide."""
-    if read is None:
-        return None
-    try:
-        datum, end = read(value, _PREFIX)
-    except Exception:  # noqa: BLE001 - whatever it is, fastavro finds it too, and says it
-        return None
-    return datum if end == len(value) else None
 
 
 class RecordCodec:
@@ -117,7 +162,7 @@ class RecordCodec:
         versions = [variant for part in catalog.versions(COMMON, name) for variant in part.variants]
         self._write = body_writer(versions[-1])
         self._prefix = MARKER + schema_fingerprint(versions[-1])
-        self._decoder = Decoder([versions])
+        self._decoder = Decoder([versions], foreign=catalog.foreign)
 
     def encode(self, datum: Mapping[str, Any]) -> bytes:
         out = [self._prefix]
@@ -127,6 +172,14 @@ class RecordCodec:
     def decode(self, value: bytes | None) -> Datum:
         """Raises Poison."""
         return self._decoder.decode(value)[1]
+
+    def unknown(self, value: bytes | None) -> bytes | None:
+        """As ``Decoder.unknown``."""
+        return self._decoder.unknown(value)
+
+    def written(self, value: bytes) -> Datum:
+        """As its writer has it: with symbols that this version does not know. Raises Poison."""
+        return self._decoder.written(value)
 
 
 class OutcomeCodec(RecordCodec):
@@ -153,21 +206,4 @@ def body_writer(definition: Schema) -> Write:
 
 def _writable(definition: Schema) -> Any:
     """Parsed for fastavro's writer without the uuid type: ids stay strings."""
-    return parse_schema(_without_logical_types(definition, {"uuid"}), _force=True)
-
-
-def _readable(definition: Schema) -> Any:
-    """Parsed for fastavro's reader without logical types: the bytes are the same, values stay plain."""
-    return parse_schema(_without_logical_types(definition, {"uuid", "timestamp-micros"}), _force=True)
-
-
-def _without_logical_types(node: Any, names: set[str]) -> Any:
-    if isinstance(node, dict):
-        return {
-            key: _without_logical_types(value, names)
-            for key, value in node.items()
-            if not (key == "logicalType" and value in names)
-        }
-    if isinstance(node, list):
-        return [_without_logical_types(item, names) for item in node]
-    return node
+    return parse_schema(without_logical_types(definition, {"uuid"}), _force=True)

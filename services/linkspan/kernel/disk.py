@@ -16,17 +16,24 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_synced(path: Path, content: bytes) -> None:
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def write_synced(path: Path, content: bytes, mode: int | None = None) -> None:
     """Whole and durable when it returns, its name and its folder's name too; what was there is whole until then.
 
-    Raises OSError.
+    ``mode``: of the file, which only its owner can read before it has that; None: as the process makes files. Raises
+    OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}#{secrets.token_hex(8)}")
     try:
-        with partial.open("xb") as file:
+        with open(partial, "xb", opener=_private if mode is not None else None) as file:
             file.write(content)
             file.flush()
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         partial.replace(path)
     except BaseException:

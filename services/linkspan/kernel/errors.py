@@ -42,6 +42,10 @@ class UserMistake(LinkspanError):
     """Input of a person was wrong; the text is one line that says what to do. The CLI exits with 2."""
 
 
+class KafkaAway(UserMistake):
+    """Kafka does not answer, or says no. The CLI exits with 3."""
+
+
 class InvalidMessage(LinkspanError):
     """A message does not fit its schema; carries all faults, not only the first."""
 
@@ -83,6 +87,19 @@ class Rejected(DeliveryError):
 
 class Poison(DeliveryError):
     failure = FailureClass.POISON
+
+
+class UnknownWriter(Poison):
+    """The schema that the bytes were written with is not known here; another version may have published it.
+    ``fingerprint``: 8 bytes."""
+
+    def __init__(self, fingerprint: bytes) -> None:
+        super().__init__(f"no released schema has the fingerprint {fingerprint.hex()}")
+        self.fingerprint = fingerprint
+
+
+class Undecryptable(Poison):
+    """Its key is gone (shredded), or what was encrypted was altered."""
 
 
 class Expired(DeliveryError):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import msgspec
 
+from linkspan.kernel.crypto.marks import marked_fields
+from linkspan.kernel.crypto.pointers import HIDDEN
 from linkspan.kernel.errors import Fault, UserMistake
 from linkspan.kernel.schemas import Schema
 
@@ -29,6 +31,21 @@ _LEAVES: dict[str, Any] = {
 }
 
 
+#: Where a fault's text quotes the value.
+SHOWN = "{shown}"
+
+
+class Quoting(NamedTuple):
+    """A fault whose text may quote the value."""
+
+    field: str
+    text: str
+    value: Any
+
+
+Found: TypeAlias = Fault | Quoting
+
+
 def leaf_type(kind: str, logical: str | None = None) -> Any:
     """The msgspec type of a value that has no parts; raises UserMistake for one that a message cannot use."""
     for candidate in (logical, kind):
@@ -38,7 +55,18 @@ def leaf_type(kind: str, logical: str | None = None) -> Any:
 
 
 def faults(schema: Any, value: Any, field: str, optional: frozenset[str] = frozenset()) -> Iterator[Fault]:
-    """``optional``: fields of this record (not of nested ones) that may be absent although they have no default."""
+    """``optional``: fields of this record (not of nested ones) that may be absent although they have no default.
+
+    Where the schema has a confidential field no value is quoted: any may have come into the wrong place."""
+    hides = next(marked_fields(schema), None) is not None
+    for found in _faults(schema, value, field, optional):
+        if isinstance(found, Fault):
+            yield found
+        else:
+            yield Fault(found.field, found.text.replace(SHOWN, HIDDEN if hides else _shown(found.value)))
+
+
+def _faults(schema: Any, value: Any, field: str, optional: frozenset[str] = frozenset()) -> Iterator[Found]:
     if isinstance(schema, list):
         yield from _union(schema, value, field)
     elif isinstance(schema, str):
@@ -49,7 +77,7 @@ def faults(schema: Any, value: Any, field: str, optional: frozenset[str] = froze
         yield from _COMPLEX.get(schema["type"], _annotated)(schema, value, field)
 
 
-def _record(schema: Schema, value: Any, field: str, optional: frozenset[str]) -> Iterator[Fault]:
+def _record(schema: Schema, value: Any, field: str, optional: frozenset[str]) -> Iterator[Found]:
     if not isinstance(value, dict):
         yield _unexpected("an object", value, field)
         return
@@ -57,63 +85,59 @@ def _record(schema: Schema, value: Any, field: str, optional: frozenset[str]) ->
     for name, item in known.items():
         if name in value:
             if not (value[name] is None and name in optional):
-                yield from faults(item["type"], value[name], f"{field}.{name}")
+                yield from _faults(item["type"], value[name], f"{field}.{name}")
         elif "default" not in item and name not in optional:
             yield Fault(f"{field}.{name}", "required field missing")
     for name in value.keys() - known.keys():
         yield Fault(f"{field}.{name}", f"unknown field; {schema['name']} has {', '.join(known)}")
 
 
-def _union(branches: list[Any], value: Any, field: str) -> Iterator[Fault]:
+def _union(branches: list[Any], value: Any, field: str) -> Iterator[Found]:
     if value is None and "null" in branches:
         return
-    best: list[Fault] | None = None
+    best: list[Found] | None = None
     for branch in branches:
         if branch == "null" or is_blob_reference(branch):
             continue
-        found = list(faults(branch, value, field))
+        found = list(_faults(branch, value, field))
         if not found:
             return
         best = found if best is None or len(found) < len(best) else best
     yield from best or [_unexpected("null", value, field)]
 
 
-def _array(schema: Schema, value: Any, field: str) -> Iterator[Fault]:
+def _array(schema: Schema, value: Any, field: str) -> Iterator[Found]:
     if not isinstance(value, list):
         yield _unexpected("a list", value, field)
         return
     for index, item in enumerate(value):
-        yield from faults(schema["items"], item, f"{field}[{index}]")
+        yield from _faults(schema["items"], item, f"{field}[{index}]")
 
 
-def _map(schema: Schema, value: Any, field: str) -> Iterator[Fault]:
+def _map(schema: Schema, value: Any, field: str) -> Iterator[Found]:
     if not isinstance(value, dict):
         yield _unexpected("an object", value, field)
         return
     for name, item in value.items():
-        yield from faults(schema["values"], item, f"{field}.{name}")
+        yield from _faults(schema["values"], item, f"{field}.{name}")
 
 
-def _enum(schema: Schema, value: Any, field: str) -> Iterator[Fault]:
+def _enum(schema: Schema, value: Any, field: str) -> Iterator[Found]:
     if not isinstance(value, str) or value not in schema["symbols"]:
-        yield Fault(field, f"expected one of {', '.join(schema['symbols'])}; got {_shown(value)}")
+        yield Quoting(field, f"expected one of {', '.join(schema['symbols'])}; got {SHOWN}", value)
 
 
-def _annotated(schema: Schema, value: Any, field: str) -> Iterator[Fault]:
+def _annotated(schema: Schema, value: Any, field: str) -> Iterator[Found]:
     yield from _primitive(schema["type"], schema.get("logicalType"), value, field)
 
 
-def _primitive(kind: str, logical: str | None, value: Any, field: str) -> Iterator[Fault]:
+def _primitive(kind: str, logical: str | None, value: Any, field: str) -> Iterator[Found]:
     """The fast check's own type decides, so that both agree; the text is ours."""
     try:
         msgspec.convert(value, leaf_type(kind, logical))
     except msgspec.ValidationError:
-        yield Fault(field, _wrong(logical if logical in _LEAVES else kind, value))
-
-
-def _wrong(kind: str | None, value: Any) -> str:
-    wanted, right, otherwise = _TEXTS[kind or "null"]
-    return otherwise.format(shown=_shown(value)) if right(value) else f"expected {wanted}, got {_shown(value)}"
+        wanted, right, otherwise = _TEXTS[(logical if logical in _LEAVES else kind) or "null"]
+        yield Quoting(field, otherwise if right(value) else f"expected {wanted}, got {SHOWN}", value)
 
 
 def _is_text(value: Any) -> bool:
@@ -137,8 +161,8 @@ def is_blob_reference(schema: Any) -> bool:
     return isinstance(schema, dict) and schema.get("name") == "BlobReference"
 
 
-def _unexpected(wanted: str, value: Any, field: str) -> Fault:
-    return Fault(field, f"expected {wanted}, got {_shown(value)}")
+def _unexpected(wanted: str, value: Any, field: str) -> Quoting:
+    return Quoting(field, f"expected {wanted}, got {SHOWN}", value)
 
 
 def _shown(value: Any) -> str:
@@ -160,10 +184,10 @@ _TEXTS: dict[str, tuple[str, Any, str]] = {
     "float": ("a number", _is_number, f"is out of range: at most {_FLOAT_MAX}"),
     "double": ("a number", _is_number, "is out of range of a double"),
     "bytes": ("base64 text", _is_text, "is not base64"),
-    "uuid": ("a uuid", _is_text, "is not a uuid: {shown}"),
+    "uuid": ("a uuid", _is_text, f"is not a uuid: {SHOWN}"),
     "timestamp-micros": (
         "an ISO 8601 time",
         _is_text,
-        "is not an ISO 8601 time with a zone, such as 2026-01-31T12:00:00Z: {shown}",
+        f"is not an ISO 8601 time with a zone, such as 2026-01-31T12:00:00Z: {SHOWN}",
     ),
 }

@@ -159,6 +159,8 @@ def _type(schema: Any, unset: bool = False) -> Any:
         case "record":
             return struct_type(schema, unset=unset)
         case "array":
+            if _weightless(schema["items"]):
+                raise UserMistake("the items of a list take no bytes: ten bytes could be said to hold 2^60 of them")
             return list[_type(schema["items"], unset)]  # type: ignore[misc]
         case "map":
             return dict[str, _type(schema["values"], unset)]  # type: ignore[misc]
@@ -166,6 +168,14 @@ def _type(schema: Any, unset: bool = False) -> Any:
             return Literal[tuple(schema["symbols"])]
         case _:
             return leaf_type(schema["type"], schema.get("logicalType"))
+
+
+def _weightless(schema: Any) -> bool:
+    if isinstance(schema, str):
+        return schema == "null"
+    if isinstance(schema, list) or schema["type"] != "record":
+        return False
+    return all(_weightless(item["type"]) for item in schema["fields"])
 
 
 Renderer = Callable[[Any], Any]

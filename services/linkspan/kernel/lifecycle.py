@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import socket
 import time
@@ -12,12 +13,15 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import REGISTRY
+from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from linkspan.kernel.errors import UserMistake
+from linkspan.kernel.telemetry.heartbeat import Heartbeat
+from linkspan.kernel.tls.served import Served
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -60,6 +64,12 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
+def address_of(listener: socket.socket, host: str, served: Served | None) -> str:
+    """Where the listener is reached: ``https://host:port``, or http."""
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'https' if served else 'http'}://{shown}:{listener.getsockname()[1]}"
+
+
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -67,8 +77,11 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def http_server(app: Any, listener: socket.socket, **options: Any) -> AsyncIterator[None]:
-    """Serves ``app`` (ASGI) until the block ends; requests under way get 5 s to finish."""
+async def http_server(
+    app: Any, listener: socket.socket, served: Served | None = None, **options: Any
+) -> AsyncIterator[None]:
+    """Serves ``app`` (ASGI) until the block ends; requests under way get 5 s to finish. ``served`` None: in the
+    clear."""
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -78,7 +91,10 @@ async def http_server(app: Any, listener: socket.socket, **options: Any) -> Asyn
         server_header=False,
         **options,
     )
+    config.load()
+    config.ssl = served.context if served else None
     server = _Server(config)
+    beat = Heartbeat()
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         while not server.started:
@@ -88,6 +104,7 @@ async def http_server(app: Any, listener: socket.socket, **options: Any) -> Asyn
             await asyncio.sleep(0.01)
         yield
     finally:
+        beat.stop()
         server.should_exit = True
         with suppress(asyncio.CancelledError):
             await task
@@ -96,13 +113,13 @@ async def http_server(app: Any, listener: socket.socket, **options: Any) -> Asyn
 def add_operations(app: Starlette, *, ready: Check, checks: Mapping[str, Check]) -> None:
     """Adds ``/live``, ``/ready``, ``/health`` and ``/metrics`` to ``app``, which may be a FastAPI one too.
 
-    ``/live`` says only that the process runs, ``/ready`` that this replica can do its work; ``/health`` asks all
-    ``checks`` and is 503 unless every one passes.
+    ``/live`` says only that the process runs, and which one it is, ``/ready`` that this replica can do its work;
+    ``/health`` asks all ``checks`` and is 503 unless every one passes.
     """
-    started = time.monotonic()
+    started, replica = time.monotonic(), f"{socket.gethostname()}-{os.getpid()}"
 
     async def live(_request: Request) -> Response:
-        return JSONResponse({"status": "alive"})
+        return JSONResponse({"status": "alive", "replica": replica})
 
     async def is_ready(_request: Request) -> Response:
         wrong = await ready()
@@ -122,8 +139,10 @@ def add_operations(app: Starlette, *, ready: Check, checks: Mapping[str, Check])
         }
         return JSONResponse(body, 200 if healthy else 503)
 
-    async def metrics(_request: Request) -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    async def metrics(request: Request) -> Response:
+        """OpenMetrics, which has exemplars, for whoever asks for it; Prometheus does."""
+        encode, form = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(REGISTRY), headers={"content-type": form})
 
     for path, endpoint in (("/live", live), ("/ready", is_ready), ("/health", health), ("/metrics", metrics)):
         app.router.add_route(path, endpoint, methods=["GET"])

@@ -63,6 +63,7 @@ def read_lined(path: Path) -> Document:
     """Raises InvalidFile; tags, duplicate keys, keys that are not text and values without end are refused."""
     text = _text(path)
     try:
+        _check_depth(path, text)
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         raise InvalidFile(path, [_syntax(error, text)]) from error
@@ -76,6 +77,19 @@ def read_lined(path: Path) -> Document:
     if builder.faults:
         raise InvalidFile(path, builder.faults)
     return document
+
+
+def _check_depth(path: Path, text: str) -> None:
+    """Before anything is composed, which takes the square of the depth."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH + 1:
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise InvalidFile(path, [LineFault(line, "", f"values lie more than {MAX_DEPTH} deep")])
 
 
 def _text(path: Path) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 
 from fastavro.schema import SchemaParseException, fingerprint, parse_schema, to_parsing_canonical_form
 
+from linkspan.kernel.crypto.marks import mark_faults, marked_fields
 from linkspan.kernel.errors import LinkspanError, UserMistake
 
 Schema = dict[str, Any]
@@ -61,9 +62,11 @@ class EventSchema:
 
 
 class SchemaCatalog:
-    """Reads all schema files below ``roots`` once; a later root adds to the earlier ones."""
+    """Reads all schema files below ``roots`` once; a later root adds to the earlier ones. ``foreign``: what other
+    versions of Linkspan write with, by fingerprint, as far as this process has learned it."""
 
     def __init__(self, *roots: Path) -> None:
+        self.foreign: dict[bytes, Schema] = {}
         raw: dict[tuple[str, str], dict[int, tuple[Path, Schema]]] = {}
         for root in roots:
             for path in sorted(root.glob("*/*.avsc")):
@@ -184,6 +187,10 @@ def _read(path: Path) -> Schema:
         raise UserMistake(f"{path}: not valid JSON: {error}") from error
     if not isinstance(schema, dict) or schema.get("type") != "record":
         raise UserMistake(f"{path}: a schema file holds one record")
+    for fault in mark_faults(schema):
+        raise UserMistake(f"{path}: field {fault.field}: {fault.error}")
+    if path.parent.name == COMMON and any(marked_fields(schema)):
+        raise UserMistake(f"{path}: only fields of a payload can be confidential")
     expected = f"{path.parent.name}{'' if path.parent.name == COMMON else '.payload'}.{_identify(path)[1]}"
     if full_name(schema) != expected:
         raise UserMistake(f"{path}: the record is named {full_name(schema)}, expected {expected}")

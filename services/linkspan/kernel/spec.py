@@ -197,7 +197,9 @@ class Flow(Part):
     refusal: Deliver | None = None
     """Where the sending system is told of a dead letter."""
     partitions: Annotated[int, Field(ge=1, le=1024)] = 8
-    """Of each of its topics; can not be changed later."""
+    """Of each of its topics; more of them are had by linkspan repartition only, under another name."""
+    copied_from: Name | None = None
+    """Flow that this one takes the place of, by linkspan repartition."""
     retention_days: Annotated[int, Field(ge=1)] = 30
     """How long its events are kept."""
     examples: tuple[str, ...] = ()
@@ -209,19 +211,21 @@ class Integration(Part):
 
     integration: Name
     """Name of the integration: prefix of its topics, folder of its schemas."""
-    systems: Annotated[dict[Name, System], Field(min_length=2, max_length=2)]
-    """The two systems; SYSTEM_A_… is about the first, SYSTEM_B_… about the second."""
+    systems: Annotated[dict[Name, System], Field(min_length=2)]
+    """The two systems; SYSTEM_A_… is about the first, SYSTEM_B_… about the second. Further ones only get replays."""
     flows: Annotated[dict[Name, Flow], Field(min_length=1)]
     """The directions."""
     values: dict[Name, dict[str, str]] = Field({})
     """Value tables, usable both ways."""
     schemas: Path | None = None
     """Folder of the payload schemas, relative to this file."""
+    conversation_partitions: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Of the topics of conversations, for ever; by default as many as the flow with the most has."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Integration:
         faults = [
-            *self._unknown_systems(),
+            *self._wrong_ends(),
             *self._same_sender_and_type(),
             *self._one_way_tables(),
             *self._useless_polls(),
@@ -232,12 +236,14 @@ class Integration(Part):
             raise _refuse(*faults)
         return self
 
-    def _unknown_systems(self) -> Iterator[Fault]:
+    def _wrong_ends(self) -> Iterator[Fault]:
+        two = tuple(self.systems)[:2]
         for name, flow in self.flows.items():
             for role, system in (("from", flow.from_), ("to", flow.to)):
-                if system not in self.systems:
-                    there = ", ".join(self.systems)
-                    yield Fault(f"flows.{name}.{role}", f"no system {system!r}; there are {there}")
+                if system not in two:
+                    yield Fault(f"flows.{name}.{role}", f"no system {system!r}; there are {', '.join(two)}")
+            if flow.copied_from in self.flows:
+                yield Fault(f"flows.{name}.copied_from", f"{flow.copied_from} is in this file still: remove that flow")
             if flow.from_ == flow.to:
                 yield Fault(f"flows.{name}.to", "a flow leads to the other system, not back to its own")
 
@@ -285,11 +291,7 @@ class Integration(Part):
     def sources(self) -> list[str]:
         """Systems that Linkspan itself asks or connects to for their messages, in the file's order."""
         senders = {flow.from_ for flow in self.flows.values()}
-        return [
-            name
-            for name, system in self.systems.items()
-            if name in senders and (system.kind == "websocket" or system.poll)
-        ]
+        return [name for name, one in self.systems.items() if name in senders and (one.kind == "websocket" or one.poll)]
 
     def flows_from(self, system: str) -> dict[str, str]:
         """Type of message -> flow, for what this system sends."""

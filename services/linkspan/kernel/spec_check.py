@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from linkspan.kernel.crypto.marks import marked_fields
 from linkspan.kernel.errors import Fault
 from linkspan.kernel.faults import is_blob_reference
 from linkspan.kernel.schemas import COMMON, Schema, SchemaCatalog, UnknownSchema, expanded
@@ -26,6 +27,7 @@ def schema_faults(integration: Integration, catalog: SchemaCatalog) -> Iterator[
         payload = _latest(catalog, integration.integration, flow.type)
         if payload:
             yield from _flow_faults(base, flow, _message(catalog, payload))
+            yield from _told_faults(base, flow, payload)
             yield from _lookup_faults(f"{base}.transform", flow, _message(catalog, payload))
         yield from _answer_faults(base, flow, integration)
 
@@ -40,6 +42,20 @@ def _flow_faults(base: str, flow: Flow, message: dict[str, Schema]) -> Iterator[
             if not any(_is_text(_at(message[part], [name])) for part in ("payload", "header")):
                 there = ", ".join([*_names(message["payload"]), *_names(message["header"])])
                 yield Fault(f"{base}.{field}.path", f"{{{name}}} is no field of {flow.type}; there are {there}")
+
+
+def _told_faults(base: str, flow: Flow, payload: Schema) -> Iterator[Fault]:
+    """Keys, and what stands in an address, are told to everybody: they cannot be confidential."""
+    hidden = set(marked_fields(payload))
+    if flow.key is not None and flow.key.removeprefix("payload.") in hidden:
+        yield Fault(f"{base}.key", f"{flow.key} is confidential, and a key stands in the open; choose another field")
+    for field, deliver in (("deliver", flow.deliver), ("refusal", flow.refusal)):
+        for name in _PLACEHOLDER.findall(deliver.path) if deliver else ():
+            if name in hidden:
+                yield Fault(f"{base}.{field}.path", f"{{{name}}} is confidential, and an address stands in the open")
+    for index, step in enumerate(flow.transform):
+        for name in sorted(hidden.intersection((step.lookup.key, *step.lookup.names))) if step.lookup else ():
+            yield Fault(f"{base}.transform[{index}].lookup.path", f"{name} is confidential: no address may have it")
 
 
 def _lookup_faults(base: str, flow: Flow, message: dict[str, Schema]) -> Iterator[Fault]:

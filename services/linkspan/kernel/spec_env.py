@@ -6,7 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import SecretStr
+
+from linkspan.kernel.errors import UserMistake
 from linkspan.kernel.lined_yaml import Document, LineFault, Place
+from linkspan.kernel.secret import secret_of, text_of
 
 _VARIABLE = re.compile(r"\$?\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
 _MALFORMED = re.compile(r"(?<!\$)\$\{")
@@ -18,6 +22,10 @@ _OF_SYSTEM: dict[str, Place] = {
     "CLIENT_SECRET": ("auth", "oauth2", "client_secret"),
     "API_KEY": ("auth", "api_key"),
 }
+
+
+#: Fields that may follow a file while the process runs.
+_SECRETS = (("client_secret",), ("api_key",))
 
 
 class Filled:
@@ -45,7 +53,7 @@ class Filled:
                 continue
             for end, where in _OF_SYSTEM.items():
                 variable = f"SYSTEM_{letter}_{end}"
-                if self._environ.get(variable):
+                if self._said(variable):
                     self._set(system, ("systems", name), where, variable)
         for name, system in systems.items():
             if isinstance(system, dict) and self._environ.get("RETRY_ATTEMPTS"):
@@ -67,8 +75,20 @@ class Filled:
             part = part.setdefault(name, {})
             if not isinstance(part, dict):
                 return  # the model says what is wrong there
-        part[where[-1]] = self._environ[variable]
+        part[where[-1]] = self._value(variable, where)
         self.origins[base + where] = variable
+
+    def _said(self, variable: str) -> bool:
+        return bool(self._environ.get(variable) or self._environ.get(f"{variable}_FILE"))
+
+    def _value(self, variable: str, place: Place) -> str | SecretStr | None:
+        """Of the variable or its file; a secret's file is read again when it changes. None where it is missing."""
+        read = secret_of if place[-1:] in _SECRETS else text_of
+        try:
+            return read(self._environ, variable)
+        except UserMistake as error:
+            self.fault(place, str(error))
+            return None
 
     def _fits_auth(self, system: dict[str, Any], base: Place, where: Place, variable: str) -> bool:
         """A variable replaces a credential, it does not turn one kind of credential into the other."""
@@ -89,7 +109,13 @@ class Filled:
             return {name: self._filled(item, (*place, name)) for name, item in value.items()}
         if isinstance(value, list):
             return [self._filled(item, (*place, index)) for index, item in enumerate(value)]
-        return self._text(value, place) if isinstance(value, str) and "${" in value else value
+        if not isinstance(value, str) or "${" not in value:
+            return value
+        alone = _VARIABLE.fullmatch(value)
+        if alone and not alone[0].startswith("$$") and place[-1:] in _SECRETS and self._said(alone[1]):
+            self.origins[place] = alone[1]
+            return self._value(alone[1], place)
+        return self._text(value, place)
 
     def _text(self, value: str, place: Place) -> str | None:
         missing: list[str] = []
@@ -97,20 +123,22 @@ class Filled:
         def replaced(match: re.Match[str]) -> str:
             if match[0].startswith("$$"):
                 return match[0][1:]
-            said = self._environ.get(match[1]) or match[2]
+            found = self._value(match[1], place)
+            said = found.get_secret_value() if isinstance(found, SecretStr) else found or match[2]
             if said is None:
                 missing.append(match[1])
             self.origins.setdefault(place, match[1])
             return said or ""
 
         if place[-1:] != ("jsonata",) and _MALFORMED.search(_VARIABLE.sub("", value)):
-            self._fault(place, "expected ${NAME} or ${NAME:-text} (NAME in capitals); write $${ for a plain ${")
+            self.fault(place, "expected ${NAME} or ${NAME:-text} (NAME in capitals); write $${ for a plain ${")
             return None
         made = _VARIABLE.sub(replaced, value)
         for name in missing:
-            self._fault(place, f"the environment variable {name} is not set, and the file has no ${{{name}:-default}}")
+            self.fault(place, f"the environment variable {name} is not set, and the file has no ${{{name}:-default}}")
         return None if missing else made.replace("$${", "${")
 
-    def _fault(self, place: Place, error: str) -> None:
+    def fault(self, place: Place, error: str) -> None:
+        """Something is wrong there; it counts as missing."""
         self.missing.add(place)
         self.faults.append(self._document.fault(place, error))

@@ -7,17 +7,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from linkspan.kernel.config import Mode, Settings
-from linkspan.kernel.errors import Fault, UserMistake
+from linkspan.kernel.config import Mode
+from linkspan.kernel.errors import Fault
 from linkspan.kernel.lined_yaml import Document, InvalidFile, LineFault, Place, read_lined, shown
 from linkspan.kernel.schemas import SchemaCatalog, packaged_schemas
+from linkspan.kernel.secret import remember
 from linkspan.kernel.spec import Integration
 from linkspan.kernel.spec_env import Filled
+from linkspan.kernel.spec_secrets import open_secrets
+from linkspan.kernel.tls.plain import plain_text
 
 
 class InvalidIntegration(InvalidFile):
@@ -50,13 +52,23 @@ def read_integration(path: Path, environ: Mapping[str, str]) -> IntegrationFile:
     if not isinstance(document.data, dict):
         raise InvalidIntegration(path, [LineFault(1, "", "expected integration:, systems: and flows:")])
     filled = Filled(document, environ)
+    open_secrets(filled, environ)
     _place_schemas(filled, document)
     found = IntegrationFile(_validated(filled, document), document)
+    remember_secrets(found.integration)
     if environ.get("INTEGRATION_MODE") == Mode.PRODUCTION:
         faults = list(plain_text(found.integration))
         if faults:
             raise found.invalid(faults)
     return found
+
+
+def remember_secrets(integration: Integration) -> None:
+    """What the systems are shown is hidden from now on wherever somebody repeats it."""
+    for auth in (system.auth for system in integration.systems.values() if system.auth):
+        secret = auth.api_key or (auth.oauth2.client_secret if auth.oauth2 else None)
+        if secret is not None:
+            remember(secret.get_secret_value())
 
 
 def catalog_for(integration: Integration) -> SchemaCatalog:
@@ -65,28 +77,6 @@ def catalog_for(integration: Integration) -> SchemaCatalog:
     if integration.schemas and integration.schemas.resolve() != roots[0].resolve():
         roots.append(integration.schemas)
     return SchemaCatalog(*roots)
-
-
-def check_production(settings: Settings, integration: Integration) -> None:
-    """In production every connection is encrypted; raises UserMistake, a line for each that is not."""
-    if settings.integration_mode is not Mode.PRODUCTION:
-        return
-    wrong = [f"{fault.field}: {fault.error}" for fault in plain_text(integration)]
-    if not settings.message_queue_url.startswith("kafka+ssl://"):
-        wrong.append("MESSAGE_QUEUE_URL: kafka:// is plain text, refused in production; use kafka+ssl://host:port,…")
-    if wrong:
-        raise UserMistake("\n".join(wrong))
-
-
-def plain_text(integration: Integration) -> Iterable[Fault]:
-    """Addresses that nothing encrypts."""
-    for name, system in integration.systems.items():
-        oauth2 = system.auth.oauth2 if system.auth else None
-        for field, url in (("url", system.url), ("auth.oauth2.token_url", oauth2.token_url if oauth2 else "")):
-            scheme = urlsplit(url).scheme
-            if scheme in ("http", "ws"):
-                error = f"{scheme}:// is plain text, refused in production; use {scheme}s://"
-                yield Fault(f"systems.{name}.{field}", error)
 
 
 def _place_schemas(filled: Filled, document: Document) -> None:
@@ -157,8 +147,8 @@ def _text(detail: ErrorDetails, place: Place) -> str:
         return _TYPE_NAME if place[-1] == "type" else _NAME
     if kind == "literal_error":
         return f"expected {detail['ctx']['expected']}"
-    if kind in ("too_short", "too_long") and place == ("systems",):
-        return "an integration has exactly two systems"
+    if kind == "too_short" and place == ("systems",):
+        return "an integration has two systems, and may have further ones for replays"
     return _TEXTS.get(kind) or _reworded(detail["msg"])
 
 

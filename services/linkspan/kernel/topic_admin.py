@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,53 +11,67 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError
-from aiokafka.helpers import create_ssl_context
 
-from linkspan.kernel.errors import UserMistake
+from linkspan.kernel.errors import KafkaAway, UserMistake
+from linkspan.kernel.kafka.security import OPEN, Security
 from linkspan.kernel.spec import Integration
-from linkspan.kernel.topics import TopicSpec, all_topics
+from linkspan.kernel.topics import FlowTopics, TopicSpec, all_topics
 
 #: Seconds that Kafka has for its first answer.
 ANSWER = 10
 #: Seconds until every partition of a new topic has a leader.
 CREATION = 60
 
+_INSTEAD = " (linkspan repartition copies a flow into topics with another number)"
 
-class KafkaAway(UserMistake):
-    """Kafka does not answer, or says no."""
+
+class TooFewBrokers(UserMistake):
+    """For the copies that are asked for; the others may still be starting."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicReport:
-    """``differences``: a line each, ``<topic>: <what> is <found>, expected <wanted>``, or ``<topic>: is missing``."""
+    """``differences``: a line each, ``<topic>: <what> is <found>, expected <wanted>``, or ``<topic>: is missing``;
+    ``brokers``: how many there are."""
 
     created: tuple[str, ...]
     differences: tuple[str, ...]
+    brokers: int
 
 
 async def ensure_topics(
-    bootstrap: str, integration: Integration, replication: int | None = None, *, tls: bool = False
+    bootstrap: str, integration: Integration, replication: int | None = None, *, security: Security = OPEN
 ) -> list[str]:
     """Creates what is missing and returns the differences of what was there; raises KafkaAway.
 
     ``replication``: by default 3, or as many as there are brokers. Partitions and policies of an existing topic are
     never changed.
     """
-    report = await check_topics(bootstrap, integration, replication, tls=tls, create=True)
+    report = await check_topics(bootstrap, integration, replication, security=security, create=True)
     return list(report.differences)
 
 
 async def check_topics(
-    bootstrap: str, integration: Integration, replication: int | None = None, *, tls: bool = False, create: bool
+    bootstrap: str,
+    integration: Integration,
+    replication: int | None = None,
+    *,
+    security: Security = OPEN,
+    create: bool,
+    copying: str = "",
 ) -> TopicReport:
-    """As ``ensure_topics``; without ``create`` a missing topic is a difference."""
-    async with _client(bootstrap, tls) as client:
+    """As ``ensure_topics``; without ``create`` a missing topic is a difference. ``copying``: the flow whose topics are
+    made to copy another one's into them; those of others that wait to be copied are not made."""
+    async with _client(bootstrap, security) as client:
         brokers = len((await client.describe_cluster())["brokers"])
         copies = replication or min(3, brokers)
         if copies > brokers:
-            raise KafkaAway(f"replication {copies} is asked for, but Kafka at {bootstrap} has {brokers} brokers")
+            raise TooFewBrokers(f"replication {copies} is asked for, but Kafka at {bootstrap} has {brokers} brokers")
         wanted = [_with_copies(spec, copies) for spec in all_topics(integration)]
         existing = await _described(client)
+        copied = {name for name in _to_be_copied(integration, existing) if name != copying}
+        awaited = [spec for spec in wanted if _flow_of(integration, spec.name) in copied]
+        wanted = [spec for spec in wanted if spec not in awaited]
         missing = [spec for spec in wanted if spec.name not in existing]
         created = await _create(client, missing, copies) if create and missing else []
         if len(created) < len(missing) and create:
@@ -66,13 +80,28 @@ async def check_topics(
         configs = await _configs(client, there)
         found = [line for spec in there for line in _compare(spec, copies, existing[spec.name], configs[spec.name])]
         absent = [] if create else [f"{spec.name}: is missing" for spec in missing]
-        return TopicReport(tuple(created), (*absent, *found))
+        absent += [f"{spec.name}: is missing, linkspan repartition makes and fills it" for spec in awaited]
+        return TopicReport(tuple(created), (*absent, *found), brokers)
+
+
+def _to_be_copied(integration: Integration, existing: Collection[str]) -> Iterator[str]:
+    """Flows whose topics are not there, and those of the flow that they take the place of are."""
+    for name, flow in integration.flows.items():
+        events = FlowTopics.of(integration.integration, name).events
+        source = FlowTopics.of(integration.integration, flow.copied_from or name).events
+        if events not in existing and source in existing:
+            yield name
+
+
+def _flow_of(integration: Integration, topic: str) -> str:
+    """Empty where the topic is not one of a flow's own."""
+    parts = topic.split(".")
+    return parts[1] if len(parts) == 3 and parts[0] == integration.integration else ""
 
 
 @asynccontextmanager
-async def _client(bootstrap: str, tls: bool) -> AsyncIterator[AIOKafkaAdminClient]:
-    security = {"security_protocol": "SSL", "ssl_context": create_ssl_context()} if tls else {}
-    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap, **security)
+async def _client(bootstrap: str, security: Security) -> AsyncIterator[AIOKafkaAdminClient]:
+    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap, **security.options())
     try:
         await asyncio.wait_for(client.start(), ANSWER)
         yield client
@@ -146,7 +175,7 @@ def _compare(spec: TopicSpec, copies: int, topic: Any, config: dict[str, str]) -
     partitions = len(topic["partitions"])
     if partitions != spec.partitions:
         error = f"partitions is {partitions}, expected {spec.partitions}"
-        yield f"{spec.name}: {error}; it is never changed: keys would move, and order be lost"
+        yield f"{spec.name}: {error}; it is never changed: keys would move, and order be lost{_INSTEAD}"
     fewest = min(len(partition["replicas"]) for partition in topic["partitions"])
     if fewest < copies:
         yield f"{spec.name}: replication is {fewest}, expected {copies}"

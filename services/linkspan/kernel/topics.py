@@ -44,7 +44,10 @@ class Headers:
     HOLD = "hold"
     CONTROL = "control"
     UNTIL = "until"  # of expired: all events from offset to before this one, gone by retention
+    VERSION = "version"  # of owner: that delivers from here on
     FLUSHED = "flushed"  # of discarded: the event was unfinished, and others are given up with it
+    COPIED = "copied-from"  # of an event or outcome: <partition>/<offset> of what linkspan repartition made it of
+    OTHERWISE = "otherwise"  # of a command: what a version does that does not know it, such as "pause flow orders"
     # and of a copy in parked, after those of the event
     PARKED_KIND = "parked-kind"
     PARKED_AT = "parked-at"
@@ -96,6 +99,11 @@ def control_topic(integration: str) -> str:
     return f"{integration}.control"
 
 
+def schemas_topic(integration: str) -> str:
+    """What the versions of Linkspan write with; key: the fingerprint in hex, value: the schema."""
+    return f"{integration}.schemas"
+
+
 def status_topic(integration: str) -> str:
     return f"{integration}.status"
 
@@ -106,6 +114,10 @@ WINDOW_STATUS = b"insight/"
 
 def sources_topic(integration: str) -> str:
     return f"{integration}.sources"
+
+
+def key_uses_topic(integration: str) -> str:
+    return f"{integration}.key-uses"
 
 
 def conversations_topic(integration: str) -> str:
@@ -141,7 +153,7 @@ CONVERSATIONS_TABLE = "conversations"
 
 
 def conversation_partitions(spec: Integration) -> int:
-    return max(flow.partitions for flow in spec.flows.values())
+    return spec.conversation_partitions or max(flow.partitions for flow in spec.flows.values())
 
 
 def all_topics(spec: Integration) -> Iterable[TopicSpec]:
@@ -149,10 +161,12 @@ def all_topics(spec: Integration) -> Iterable[TopicSpec]:
     for name, flow in spec.flows.items():
         yield from _flow_topics(FlowTopics.of(spec.integration, name), flow.partitions, flow.retention_days)
     yield TopicSpec(control_topic(spec.integration), 1, {"cleanup.policy": "delete", "retention.ms": "-1"})
+    yield TopicSpec(schemas_topic(spec.integration), 1, _COMPACTED)
     yield TopicSpec(
         status_topic(spec.integration), 1, {"cleanup.policy": "compact,delete", "retention.ms": str(3600 * 1000)}
     )
     yield TopicSpec(sources_topic(spec.integration), max(1, len(spec.sources())), _COMPACTED)
+    yield TopicSpec(key_uses_topic(spec.integration), 1, _COMPACTED)
     yield from _insight_topics(spec)
 
 

@@ -22,7 +22,8 @@ from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.kafka.timing import Timing
 from linkspan.kernel.lifecycle import calm_collector
 from linkspan.kernel.spec import Integration
-from linkspan.kernel.spec_file import catalog_for, check_production, load_integration
+from linkspan.kernel.spec_file import catalog_for, load_integration
+from linkspan.kernel.tls.plain import check_encrypted
 from linkspan.ledger.follow import Follower
 from linkspan.ledger.rebuild import Rebuild, Rebuilt, Say
 from linkspan.ledger.settings import LedgerSettings
@@ -34,14 +35,13 @@ File = Annotated[Path, typer.Argument(help="The integration file.")]
 
 
 def kafka_clients(settings: LedgerSettings) -> KafkaClients:
-    tls = settings.message_queue_url.startswith("kafka+ssl://")
-    return KafkaClients(settings.kafka, tls=tls, timing=Timing(settings.linkspan_session_seconds))
+    return KafkaClients(settings.kafka, settings.kafka_security, timing=Timing(settings.linkspan_session_seconds))
 
 
 def _opened(file: Path) -> tuple[LedgerSettings, Integration, Database]:
     settings: LedgerSettings = read_settings(LedgerSettings)
     integration = load_integration(file, os.environ)
-    check_production(settings, integration)
+    check_encrypted(settings, integration)
     return settings, integration, open_database(settings.database(integration.integration))
 
 

@@ -111,14 +111,14 @@ class Fold:
         self._describe(self._row(said.event), said)
 
     def outcome(self, said: OutcomeSaid) -> None:
-        """Not of a range: that is for ``whole_range``."""
+        """Not of a range that expired: that is for ``whole_range``."""
         if said.outcome < self.progress.outcomes:
             return
         self.progress.outcomes = said.outcome + 1
         valid = self._epoch.valid(said.kind, said.epoch)
         self.progress.epoch = self._epoch.in_force
-        if said.kind == OWNER or said.event < 0:
-            return
+        if said.kind == OWNER or said.event < 0 or said.until >= 0:
+            return  # a replay's range names no message: what it means for each, its plan's list says
         self.outcomes.append(_outcome_row(self.stream, said, stale=not valid))
         if said.plan is not None:
             return

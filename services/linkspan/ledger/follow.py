@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from sqlalchemy import Connection
 
 from linkspan.kernel.errors import UserMistake
 from linkspan.kernel.kafka.clients import KafkaClients, stop_consumer
-from linkspan.kernel.kafka.reading import read_all
+from linkspan.kernel.kafka.published import PublishedSchemas
+from linkspan.kernel.kafka.reading import read_all, topics_there
 from linkspan.kernel.records.parked import Copy
 from linkspan.kernel.schemas import SchemaCatalog
 from linkspan.kernel.spec import Integration
@@ -51,17 +53,18 @@ class Follower:
         self._clients, self._integration, self._database, self._build = clients, integration, database, build
         self.topics = Topics(integration)
         self._gatherer = Gatherer(catalog, self.topics)
+        self._schemas = PublishedSchemas(clients, integration.integration, catalog)
         self._reader: AIOKafkaConsumer | None = None
         self.streams: dict[Name, Stream] = {}
         self.folding = Folding(database, self.streams)
         self.folded = 0
         self._told = 0.0
+        self._opened_at: dict[TopicPartition, int] = {}
 
     async def open(self, names: Iterable[Name]) -> None:
         """Raises DatabaseAway, Closed, KafkaError, TimeoutError, UserMistake."""
-        wanted, build = sorted(names), self._build
+        wanted = sorted(names)
         self.streams.clear()
-        self.streams |= await self._database.write(lambda c: load_streams(c, self._integration, wanted, build))
         # Where retention overtakes it, it says so: the copies in ``parked`` are read then (``_mend``).
         self._reader = reader = self._clients.reader(auto_offset_reset="none", fetch_max_bytes=_FETCH_BYTES)
         async with asyncio.timeout(_ANSWER):
@@ -69,12 +72,20 @@ class Follower:
             await self._check_topics(reader)
             partitions = [tp for name in wanted for tp in self._partitions(name)]
             starts = await reader.beginning_offsets(partitions) if partitions else {}
+            self._opened_at = await reader.end_offsets(partitions) if partitions else {}
+        self.streams |= await self._database.write(lambda connection: self._load(connection, wanted))
         for name in wanted:
             await self._mend(name, starts)
         reader.assign(partitions)
         for name in wanted:
             for tp, offset in zip(self._partitions(name), self._offsets(name), strict=True):
                 reader.seek(tp, max(offset, starts[tp]))
+
+    def _load(self, connection: Connection, wanted: list[Name]) -> dict[Name, Stream]:
+        """Never without the ends of their logs: all would seem to be folded."""
+        streams = load_streams(connection, self._integration, wanted, self._build)
+        tell(connection, self._ends(streams))
+        return streams
 
     async def step(self) -> int:
         """Folds what there is, and returns how many records; waits a little where there is none. Raises as ``open``."""
@@ -103,17 +114,35 @@ class Follower:
             found = await reader.getmany(timeout_ms=int(left * 1000) + 1, max_records=_RECORDS - count)
             if not found:
                 break
+            await self._gatherer.learn(self._schemas, found)
             size += self._gatherer.take(said, found)
             count += sum(map(len, found.values()))
             until = until or loop.time() + _LINGER
-        return said
-
-    def ends(self) -> dict[int, Ends]:
-        """As Kafka said with the last fetch; by the streams' numbers."""
-        reader, found = self._running(), {}
         for name, stream in self.streams.items():
             if name[0] != CONVERSATIONS:
-                events, outcomes, _ = (reader.highwater(tp) or 0 for tp in self._partitions(name))
+                await self._passed(said, name, stream)
+        return said
+
+    async def _passed(self, said: dict[Name, Said], name: Name, stream: Stream) -> None:
+        """What lies behind the last record and is none."""
+        events, outcomes, _ = [await self._running().position(tp) for tp in self._partitions(name)]
+        if events > stream.progress.events or outcomes > stream.progress.outcomes:
+            one = said.setdefault(name, Said())
+            one.events_read, one.outcomes_read = events, outcomes
+
+    def ends(self) -> dict[int, Ends]:
+        """As Kafka said with the last fetch, or at the opening; by the streams' numbers."""
+        return self._ends(self.streams)
+
+    def _ends(self, streams: Mapping[Name, Stream]) -> dict[int, Ends]:
+        reader, found = self._running(), {}
+        assigned = reader.assignment()
+        for name, stream in streams.items():
+            if name[0] != CONVERSATIONS:
+                events, outcomes, _ = (
+                    (reader.highwater(tp) if tp in assigned else None) or self._opened_at[tp]
+                    for tp in self._partitions(name)
+                )
                 found[stream.number] = Ends(events, outcomes)
         return found
 
@@ -133,7 +162,7 @@ class Follower:
                 await reader.start()
                 await self._check_topics(reader)
                 topic = self.topics.conversations
-                count = self._conversations() if topic in await reader.topics() else 0
+                count = self._conversations() if topic in await topics_there(reader) else 0
         finally:
             await stop_consumer(reader)
         return names + [(CONVERSATIONS, number) for number in range(count)]
@@ -163,8 +192,6 @@ class Follower:
         metrics.LEDGER_BATCHES.inc()
         for (flow, _), one in said.items():
             metrics.LEDGER_FOLDED.labels(flow or "conversations").inc(len(one))
-        for flow, behind in self.lag().items():
-            metrics.LEDGER_LAG.labels(flow).set(behind)
 
     def _running(self) -> AIOKafkaConsumer:
         if self._reader is None:
@@ -185,7 +212,7 @@ class Follower:
         return [progress.events, progress.outcomes, progress.state]
 
     async def _check_topics(self, reader: AIOKafkaConsumer) -> None:
-        there = await reader.topics()
+        there = await topics_there(reader)
         for topics in self.topics.by_flow.values():
             for topic in (topics.events, topics.outcomes, topics.state, topics.parked):
                 if topic not in there:

@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 
 from linkspan.kernel.codec import OutcomeCodec, RecordCodec
 from linkspan.kernel.errors import Poison
+from linkspan.kernel.kafka.published import PublishedSchemas, Reads
 from linkspan.kernel.records.position import Position
 from linkspan.kernel.records.state import POSITION, StateCodec
 from linkspan.kernel.schemas import SchemaCatalog, UnknownSchema
@@ -26,8 +27,9 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Said:
-    """Of one stream, in the order of each log. ``state``: the offset of the record that told the position last, and
-    ``read``: the next of its log."""
+    """Of one stream, in the order of each log. ``state``: the offset of the record that told the position last;
+    ``events_read``, ``outcomes_read``, ``conversations_read``: the next of that log, -1 where not known. Markers of
+    transactions take offsets and are no records."""
 
     events: list[EventSaid] = field(default_factory=list)
     outcomes: list[OutcomeSaid] = field(default_factory=list)
@@ -35,6 +37,8 @@ class Said:
     state: int = -1
     conversations: list[ConversationSaid] = field(default_factory=list)
     conversations_read: int = -1
+    events_read: int = -1
+    outcomes_read: int = -1
 
     def __len__(self) -> int:
         return len(self.events) + len(self.outcomes) + len(self.conversations)
@@ -67,12 +71,23 @@ class Gatherer:
     def __init__(self, catalog: SchemaCatalog, topics: Topics) -> None:
         self._outcomes, self._state = OutcomeCodec(catalog), StateCodec(catalog)
         self._conversations = _conversations_codec(catalog)
+        self._codecs: dict[str, Reads] = {}
         self._takes: dict[str, tuple[str, Callable[[Said, list[Any]], None]]] = {}
         for name, flow in topics.by_flow.items():
             self._takes[flow.events] = (name, self._take_events)
             self._takes[flow.outcomes] = (name, self._take_outcomes)
             self._takes[flow.state] = (name, self._take_state)
+            self._codecs |= {flow.outcomes: self._outcomes, flow.state: self._state}
+        if self._conversations is not None:
+            self._codecs[topics.conversations] = self._conversations
         self._takes[topics.conversations] = (CONVERSATIONS, self._take_conversations)
+
+    async def learn(self, schemas: PublishedSchemas, found: dict[TopicPartition, list[Any]]) -> None:
+        """Before ``take``: what other versions wrote. Raises KafkaError, TimeoutError."""
+        for tp, records in found.items():
+            codec = self._codecs.get(tp.topic)
+            if codec is not None:
+                await schemas.learn(codec, *(record.value for record in records))
 
     def take(self, into: dict[Name, Said], found: dict[TopicPartition, list[Any]]) -> int:
         """How many bytes of values there were."""

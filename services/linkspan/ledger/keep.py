@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Mapping
 
 import structlog
-from sqlalchemy import Connection, and_, delete, select, update
+from sqlalchemy import Connection, and_, delete, func, select, update
 
 from linkspan.kernel.message import now_micros
+from linkspan.kernel.records.fact import DEAD
 from linkspan.kernel.telemetry import metrics
 from linkspan.ledger.fold import EXPIRED
 from linkspan.ledger.store import count
@@ -37,7 +38,7 @@ _LOOK = 10.0
 _BATCH = 1_000
 _DAY = 24 * 3600 * 1_000_000
 #: Nobody has decided about these: they stay, however old.
-_WAITING = (IN_FLIGHT, "held", "dead_lettered")
+_WAITING = (IN_FLIGHT, "held", DEAD)
 
 
 class Keeper:
@@ -53,8 +54,7 @@ class Keeper:
         now = asyncio.get_running_loop().time()
         if now >= self._look:
             self._look = now + _LOOK
-            for flow, missing in (await self._database.read(self._unaccounted)).items():
-                metrics.LEDGER_UNACCOUNTED.labels(flow).set(missing)
+            await self._tell()
         if not self._left:
             if now < self._next:
                 return
@@ -69,12 +69,45 @@ class Keeper:
         if removed < _BATCH:
             self._left.pop()
 
+    async def _tell(self) -> None:
+        for flow, missing in (await self._database.read(self._unaccounted)).items():
+            metrics.LEDGER_UNACCOUNTED.labels(flow).set(missing)
+        at = now_micros()
+        for flow, (waiting, oldest) in (await self._database.read(self._letters)).items():
+            metrics.DEAD_LETTERS_WAITING.labels(flow).set(waiting)
+            age = 0.0 if oldest is None else max(0, at - oldest) / 1e6
+            metrics.DEAD_LETTER_OLDEST_SECONDS.labels(flow).set(age)
+
+    def _letters(self, connection: Connection) -> dict[str, tuple[int, int | None]]:
+        """How many wait for a decision, and when the one that was accepted first was recorded, microseconds since
+        1970."""
+        numbers: dict[str, list[int]] = {}
+        for (flow, _), stream in self._streams.items():
+            if flow != CONVERSATIONS:
+                numbers.setdefault(flow, []).append(stream.number)
+        return {flow: dead_letters(connection, streams) for flow, streams in numbers.items()}
+
     def _unaccounted(self, connection: Connection) -> dict[str, int]:
         found = {flow: 0 for flow, _ in self._streams if flow != CONVERSATIONS}
         for (flow, _), stream in self._streams.items():
             if flow != CONVERSATIONS:
                 found[flow] += unaccounted(connection, stream.number, stream.progress.accounted)
         return found
+
+
+def dead_letters(connection: Connection, streams: list[int]) -> tuple[int, int | None]:
+    """Of one flow's streams; a query that stays short however many there are."""
+    waiting = select(func.sum(counters.c.count)).where(counters.c.stream.in_(streams), counters.c.status == DEAD)
+    dead = and_(messages.c.status == DEAD, messages.c.stream.in_(streams))
+    decided = and_(
+        outcomes.c.stream == messages.c.stream,
+        outcomes.c.event == messages.c.event,
+        outcomes.c.outcome == messages.c.decided,
+    )
+    at = func.coalesce(outcomes.c.at, messages.c.accepted_at)
+    first = select(at).select_from(messages.outerjoin(outcomes, decided)).where(dead)
+    oldest = connection.scalar(first.order_by(messages.c.accepted_at).limit(1))
+    return int(connection.scalar(waiting) or 0), oldest
 
 
 def remove_older(connection: Connection, stream: Stream, before: int) -> int:

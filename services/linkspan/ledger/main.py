@@ -17,10 +17,11 @@ from typer.core import TyperGroup
 from linkspan.kernel.config import read_settings
 from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.kafka.quiet import quieten_kafka_clients
-from linkspan.kernel.lifecycle import add_operations, bind, calm_collector, http_server, stop_event
+from linkspan.kernel.lifecycle import add_operations, address_of, bind, calm_collector, http_server, stop_event
 from linkspan.kernel.spec import Integration
-from linkspan.kernel.spec_file import catalog_for, check_production, load_integration
+from linkspan.kernel.spec_file import catalog_for, load_integration
 from linkspan.kernel.telemetry.logs import configure_logs
+from linkspan.kernel.tls.plain import check_encrypted, listening
 from linkspan.ledger.assignment import Assignment
 from linkspan.ledger.commands import File, digest, kafka_clients, rebuild
 from linkspan.ledger.follow import Follower
@@ -53,14 +54,15 @@ async def run(
     """Until SIGTERM or SIGINT. Raises UserMistake; that Kafka or the database is away is waited for."""
     stop = stop_event()
     integration = load_integration(integration_file, os.environ)
-    check_production(settings, integration)
+    check_encrypted(settings, integration)
     database = open_database(settings.database(integration.integration))
+    served = listening(settings)
     listener = bind(host, port)
-    address = f"http://{host}:{listener.getsockname()[1]}"
+    address = address_of(listener, host, served)
     clients = kafka_clients(settings)
     assignment = Assignment(clients, integration.integration, Topics(integration))
     worker = _worker(clients, integration, database, assignment, settings)
-    async with http_server(_operations(worker, assignment, database), listener):
+    async with http_server(_operations(worker, assignment, database), listener, served):
         joining, working = asyncio.create_task(assignment.run()), asyncio.create_task(worker.run())
         saying = asyncio.create_task(_say(worker, lambda: ready(address)))
         stopping = asyncio.create_task(stop.wait())
@@ -120,7 +122,9 @@ ledger_app.command("digest")(digest)
 def run_ledger(
     file: File = Path("integration.yaml"),
     host: Annotated[str | None, typer.Option(help="Address of the operations endpoints.")] = None,
-    port: Annotated[int, typer.Option(help="Their port; 0 chooses one.", min=0, max=65535)] = 8084,
+    port: Annotated[
+        int, typer.Option(envvar="LINKSPAN_PORT", help="Their port; 0 chooses one.", min=0, max=65535)
+    ] = 8084,
 ) -> None:
     """Fold what comes, until stopped. Several may run: they share the partitions.
 

@@ -49,7 +49,7 @@ class Folding:
             stream = self._streams[name]
             store_conversations(connection, stream.number, one.conversations)
             for outcome in one.outcomes:
-                if outcome.until >= 0:
+                if outcome.expires:
                     self._whole_range(connection, stream, folds[stream.number], outcome)
 
     def done(self, folds: Mapping[int, Fold]) -> None:
@@ -70,11 +70,12 @@ class Folding:
         for event in said.events:
             fold.event(event)
         for outcome in said.outcomes:
-            if outcome.until < 0:
+            if not outcome.expires:
                 fold.outcome(outcome)
         if said.position is not None:
             fold.position(said.position.events, said.position.outcomes)
         fold.read(said.state, said.conversations_read)
+        fold.skip_to(said.events_read, said.outcomes_read)
         fold.finish()
         return fold
 
@@ -94,7 +95,7 @@ def _parts(said: Mapping[Name, Said]) -> list[dict[Name, Said]]:
     """One, but where ranges expired: each of those ends a part of its stream."""
     parts: list[dict[Name, Said]] = [{}]
     for name, one in said.items():
-        cuts = [index + 1 for index, outcome in enumerate(one.outcomes) if outcome.until >= 0]
+        cuts = [index + 1 for index, outcome in enumerate(one.outcomes) if outcome.expires]
         if not cuts:
             parts[0][name] = one
             continue
@@ -107,5 +108,6 @@ def _parts(said: Mapping[Name, Said]) -> list[dict[Name, Said]]:
                 part.conversations_read = one.conversations_read
             if place == len(cuts):
                 part.position, part.state = one.position, one.state
+                part.events_read, part.outcomes_read = one.events_read, one.outcomes_read
             parts[place][name] = part
     return parts

@@ -206,6 +206,7 @@ def _below(said: Said, target: tuple[int, int]) -> Said:
     said.outcomes = [one for one in said.outcomes if one.outcome < outcomes]
     said.conversations = [one for one in said.conversations if one.offset < events]
     said.conversations_read = min(said.conversations_read, events)
+    said.events_read, said.outcomes_read = min(said.events_read, events), min(said.outcomes_read, outcomes)
     return said
 
 

@@ -54,6 +54,11 @@ class OutcomeSaid(msgspec.Struct, gc=False):
     key: str | None = None
     accepted_at: int | None = None
 
+    @property
+    def expires(self) -> bool:
+        """A range that retention took; a replay's says nothing of the messages' own status."""
+        return self.until >= 0 and self.plan is None
+
 
 def event_said(record: Any) -> EventSaid:
     said = dict(record.headers)

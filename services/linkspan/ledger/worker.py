@@ -23,6 +23,13 @@ log = structlog.get_logger()
 
 #: Between tries while something is away, seconds.
 _FIRST, _LONGEST = 0.5, 5.0
+#: Another worker may speak of them from now on.
+_OF_FLOWS = (
+    metrics.LEDGER_LAG,
+    metrics.LEDGER_UNACCOUNTED,
+    metrics.DEAD_LETTERS_WAITING,
+    metrics.DEAD_LETTER_OLDEST_SECONDS,
+)
 
 
 class Worker:
@@ -67,6 +74,12 @@ class Worker:
             log.warning("nothing is folded", what=what, error=str(error))
         self._trouble = trouble
 
+    def _stepped(self, lag: dict[str, int]) -> None:
+        self._trouble, self._wait, self.lag = None, _FIRST, sum(lag.values())
+        metrics.LEDGER_STEPPED.set_to_current_time()
+        for flow, behind in lag.items():
+            metrics.LEDGER_LAG.labels(flow).set(behind)
+
     async def _assigned(self) -> None:
         while self._assignment.current is None:
             self._assignment.changed.clear()
@@ -87,9 +100,11 @@ class Worker:
                     await keeper.keep()
                 else:
                     await asyncio.sleep(0.2)
-                self._trouble, self._wait, self.lag = None, _FIRST, sum(follower.lag().values())
+                self._stepped(follower.lag())
                 self.begun.set()
         except UserMistake as error:
             raise KafkaError(str(error)) from error  # a topic is missing: it may come yet
         finally:
+            for metric in _OF_FLOWS:
+                metric.clear()
             await follower.close()

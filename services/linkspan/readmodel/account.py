@@ -10,9 +10,10 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from linkspan.kernel.errors import UserMistake
+from linkspan.kernel.errors import KafkaAway, UserMistake
 from linkspan.kernel.kafka.clients import KafkaClients
-from linkspan.kernel.topic_admin import ANSWER, KafkaAway
+from linkspan.kernel.kafka.reading import topics_there
+from linkspan.kernel.topic_admin import ANSWER
 from linkspan.kernel.topics import FlowTopics, Headers
 from linkspan.readmodel.standing import positions
 from linkspan.readmodel.tally import OWNER, Counts, PartitionTally
@@ -119,7 +120,7 @@ class _Reading:
         return enumerate(self._events)
 
     async def _check_topics(self) -> None:
-        there = await self._reader.topics()
+        there = await topics_there(self._reader)
         for topic in (self._events[0].topic, self._outcomes[0].topic):
             if topic not in there:
                 raise UserMistake(f"Kafka has no topic {topic}; linkspan topics makes it")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from pydantic import SecretStr
+
 if TYPE_CHECKING:
     from linkspan.readmodel.database import Database
     from linkspan.readmodel.queries import Queries
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 class Ledger:
     """SQLAlchemy takes longer to load than anything else, so the first question loads it, in a thread."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | SecretStr) -> None:
         self._url = url
         self._opening: asyncio.Task[tuple[Database, Queries]] | None = None
 

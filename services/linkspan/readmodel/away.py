@@ -6,4 +6,4 @@ from linkspan.kernel.errors import LinkspanError
 
 
 class DatabaseAway(LinkspanError):
-    """It does not answer, is locked, is full, or has no tables yet."""
+    """It does not answer, is locked, is full, is damaged, or has no tables yet."""

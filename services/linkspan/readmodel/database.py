@@ -9,12 +9,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import SecretStr
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, select
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    DisconnectionError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from linkspan.kernel.errors import UserMistake
+from linkspan.kernel.secret import remember
 from linkspan.readmodel.away import DatabaseAway
 from linkspan.readmodel.migrate import migrate
+from linkspan.readmodel.postgres import postgres
 from linkspan.readmodel.tables import LIVE, ledger
 
 T = TypeVar("T")
@@ -24,16 +34,6 @@ _BUSY = 10
 #: WAL lets queries read while the ledger writes. Kafka is the truth, so a commit need not reach the disk at once:
 #: after a power cut the file is as it was some transactions ago, offsets included.
 _PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "temp_store=MEMORY", "cache_size=-65536", "mmap_size=268435456")
-_POSTGRES = {
-    "connect_timeout": 5,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,
-    "application_name": "linkspan",
-}
-
-
 #: PostgreSQL's "undefined table".
 _NO_TABLE = "42P01"
 
@@ -41,10 +41,11 @@ _NO_TABLE = "42P01"
 class Database:
     """Nothing connects before it is asked. All blocks: from a coroutine go through ``read`` and ``write``."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, read: Callable[[], URL]) -> None:
+        """``read``: the address as it is said now; another user or password is for the next connections."""
         self.url = url
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        self._engine = _sqlite(url) if self.is_sqlite else _postgres(url)
+        self._engine = _sqlite(url) if self.is_sqlite else postgres(url, read)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -104,8 +105,13 @@ class Database:
         self._engine.dispose()
 
 
-def open_database(url: str) -> Database:
-    """Raises UserMistake where the address is of no database that is supported."""
+def open_database(address: str | SecretStr) -> Database:
+    """Raises UserMistake where the address is of no database that is supported, or nothing would encrypt it."""
+    secret = address if isinstance(address, SecretStr) else SecretStr(address)
+    return Database(_parsed(secret.get_secret_value()), lambda: _parsed(secret.get_secret_value()))
+
+
+def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -118,7 +124,9 @@ def open_database(url: str) -> Database:
         parsed = parsed.set(drivername="postgresql+psycopg")
     elif not parsed.database or parsed.database == ":memory:":
         raise UserMistake("environment variable LINKSPAN_DATABASE_URL: sqlite:// needs the path of a file")
-    return Database(parsed)
+    if parsed.password:
+        remember(str(parsed.password))
+    return parsed
 
 
 def live_build(connection: Connection) -> int | None:
@@ -130,10 +138,16 @@ def _sqlite(url: URL) -> Engine:
     engine = create_engine(url, connect_args={"timeout": _BUSY, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
-    def connected(connection: Any, _record: Any) -> None:
+    def connected(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # sqlite3 would begin too late: BEGIN is said below
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
+        record.info["file"] = _file(url)
+
+    @event.listens_for(engine, "checkout")
+    def taken(_connection: Any, record: Any, _proxy: Any) -> None:
+        if record.info["file"] != _file(url):
+            raise DisconnectionError("the file was moved away, and another is in its place")
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
@@ -143,8 +157,13 @@ def _sqlite(url: URL) -> Engine:
     return engine
 
 
-def _postgres(url: URL) -> Engine:
-    return create_engine(url, connect_args=_POSTGRES, pool_pre_ping=True)
+def _file(url: URL) -> tuple[int, int] | None:
+    """Which file it is; None where there is none now."""
+    try:
+        found = Path(url.database or "").stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 @contextmanager
@@ -156,14 +175,15 @@ def _told(database: Database) -> Iterator[None]:
         if _is_away(error):
             raise DatabaseAway(f"{_name(database.url)}: {_said(error)}") from error
         raise
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:  # while connecting
         raise DatabaseAway(f"{_name(database.url)}: {error}") from error
 
 
 def _is_away(error: DBAPIError) -> bool:
     if isinstance(error, ProgrammingError):
         return getattr(error.orig, "sqlstate", None) == _NO_TABLE
-    return error.connection_invalidated or isinstance(error, OperationalError)
+    damaged = type(error.orig) is sqlite3.DatabaseError  # the file is no database, or malformed
+    return damaged or error.connection_invalidated or isinstance(error, OperationalError)
 
 
 def _said(error: SQLAlchemyError) -> str:

@@ -14,11 +14,11 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from linkspan.kernel.errors import UserMistake
-from linkspan.kernel.kafka.clients import KafkaClients
-from linkspan.kernel.kafka.reading import read_all
+from linkspan.kernel.errors import KafkaAway, UserMistake
+from linkspan.kernel.kafka.clients import KafkaClients, stop_consumer
+from linkspan.kernel.kafka.reading import read_all, topics_there
 from linkspan.kernel.records.parked import Copy
-from linkspan.kernel.topic_admin import ANSWER, KafkaAway
+from linkspan.kernel.topic_admin import ANSWER
 from linkspan.kernel.topics import FlowTopics, Headers
 
 #: What differs between letters that died of the same: ids, numbers, what is quoted.
@@ -76,14 +76,14 @@ async def _reading(clients: KafkaClients, integration: str, flow: str) -> AsyncI
     try:
         async with asyncio.timeout(ANSWER):
             await reader.start()
-            if topic not in await reader.topics():
+            if topic not in await topics_there(reader):
                 raise UserMistake(f"Kafka has no topic {topic}; linkspan topics makes it")
         yield reader, topic
     except (KafkaError, TimeoutError, OSError) as error:
         said = "" if isinstance(error, TimeoutError) else f" ({error})"
         raise KafkaAway(f"Kafka does not answer{said}; is it running, and is MESSAGE_QUEUE_URL right?") from error
     finally:
-        await reader.stop()
+        await stop_consumer(reader)
 
 
 async def _copies(reader: AIOKafkaConsumer, parked: TopicPartition, whole: int = -1) -> dict[int, Copy]:
@@ -96,7 +96,7 @@ async def _copies(reader: AIOKafkaConsumer, parked: TopicPartition, whole: int =
         if not copy.gone:
             copies[copy.offset] = copy if copy.offset == whole else copy.without_content()
 
-    await read_all(reader, parked, 0, None, take)
+    await read_all(reader, parked, 0, None, take, patience=ANSWER)
     return copies
 
 

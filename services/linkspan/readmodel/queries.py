@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Select, and_, func, literal_column, or_, select, tuple_
 
 from linkspan.kernel.errors import UserMistake
+from linkspan.kernel.telemetry.metrics import LEDGER_QUERY_SECONDS
 from linkspan.readmodel.database import Database, live_build
 from linkspan.readmodel.paging import Mark, mark_of, page_size, token_of
 from linkspan.readmodel.rows import (
@@ -60,42 +61,43 @@ class Queries:
         if wanted.status is not None and wanted.status not in _KNOWN:
             raise UserMistake(f"status: there is no {wanted.status}; there are {', '.join(_KNOWN)}")
         mark, size = mark_of(page_token), page_size(limit)
-        return await self._ask(lambda ask: ask.messages(wanted, mark, size))
+        return await self._ask("messages", lambda ask: ask.messages(wanted, mark, size))
 
     async def message(self, message_id: str) -> list[MessageRow]:
         """All events of that id, the last accepted first: a message that came twice is there twice."""
         wanted = messages.c.message_id == message_id[:_SEARCHED]
-        return await self._ask(lambda ask: ask.listed(_messages().where(wanted).order_by(*_NEWEST)))
+        return await self._ask("message", lambda ask: ask.listed(_messages().where(wanted).order_by(*_NEWEST)))
 
     async def event(self, flow: str, partition: int, offset: int) -> list[MessageRow]:
         """Empty, or the one."""
-        return await self._ask(lambda ask: ask.event(flow, partition, offset))
+        return await self._ask("event", lambda ask: ask.event(flow, partition, offset))
 
     async def timeline(self, flow: str, partition: int, offset: int) -> list[TimelineRow]:
         """Empty where the ledger does not know that event."""
-        return await self._ask(lambda ask: ask.timeline(flow, partition, offset))
+        return await self._ask("timeline", lambda ask: ask.timeline(flow, partition, offset))
 
     async def counts(self, flow: str | None) -> list[StatusCount]:
-        return await self._ask(lambda ask: ask.counts(flow))
+        return await self._ask("counts", lambda ask: ask.counts(flow))
 
     async def unaccounted(self, flow: str | None, limit: int = 100) -> list[Unaccounted]:
         """By flow, partition and offset."""
         size = page_size(limit)
-        return await self._ask(lambda ask: ask.unaccounted(flow, size))
+        return await self._ask("unaccounted", lambda ask: ask.unaccounted(flow, size))
 
     async def conversations(
         self, wanted: ConversationFilter, limit: int, page_token: str
     ) -> tuple[list[ConversationRow], str]:
         """The last asked first, and the token of the next page, "" at the end."""
         mark, size = mark_of(page_token), page_size(limit)
-        return await self._ask(lambda ask: ask.conversations(wanted, mark, size))
+        return await self._ask("conversations", lambda ask: ask.conversations(wanted, mark, size))
 
     async def folded(self) -> list[Folded]:
         """How far every other answer goes; by flow and partition."""
-        return await self._ask(lambda ask: ask.folded())
+        return await self._ask("folded", lambda ask: ask.folded())
 
-    async def _ask(self, question: Callable[[_Asked], T]) -> T:
-        return await self._database.read(lambda connection: question(_Asked(connection)))
+    async def _ask(self, name: str, question: Callable[[_Asked], T]) -> T:
+        with LEDGER_QUERY_SECONDS.labels(name).time():
+            return await self._database.read(lambda connection: question(_Asked(connection)))
 
 
 _NEWEST = (messages.c.accepted_at.desc(), messages.c.stream.desc(), messages.c.event.desc())

@@ -9,6 +9,7 @@ from functools import cache
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from linkspan.kernel.kafka.clients import KafkaClients, stop_consumer
+from linkspan.kernel.kafka.published import PublishedSchemas
 from linkspan.kernel.records.position import Position
 from linkspan.kernel.records.state import POSITION, StateCodec
 from linkspan.kernel.schemas import SchemaCatalog, packaged_schemas
@@ -30,9 +31,16 @@ async def standing(clients: KafkaClients, integration: str, flow: str, partition
         first = (await reader.beginning_offsets([state]))[state]
         end = (await reader.end_offsets([state]))[state]
         found = await _last(reader, state, max(first, end - _NEAR_THE_END), end)
-        return found or await _last(reader, state, first, end)
+        found = found or await _last(reader, state, first, end)
     finally:
         await stop_consumer(reader)
+    return None if found is None else await _read(clients, integration, found)
+
+
+async def _read(clients: KafkaClients, integration: str, value: bytes) -> Position:
+    codec = StateCodec(_catalog())
+    await PublishedSchemas(clients, integration, _catalog()).learn(codec, value)
+    return codec.decode(value)
 
 
 async def positions(
@@ -44,15 +52,15 @@ async def positions(
     return {partition: None if one is None else one.events for partition, one in zip(wanted, found, strict=True)}
 
 
-async def _last(reader: AIOKafkaConsumer, state: TopicPartition, start: int, end: int) -> Position | None:
+async def _last(reader: AIOKafkaConsumer, state: TopicPartition, start: int, end: int) -> bytes | None:
     reader.seek(state, start)
     value: bytes | None = None
     while await reader.position(state) < end:
         for record in (await reader.getmany(state, timeout_ms=_FETCH_MS)).get(state, ()):
             value = record.value if record.key == POSITION else value
-    return _codec().decode(value) if value is not None else None
+    return value
 
 
 @cache
-def _codec() -> StateCodec:
-    return StateCodec(SchemaCatalog(packaged_schemas()))
+def _catalog() -> SchemaCatalog:
+    return SchemaCatalog(packaged_schemas())

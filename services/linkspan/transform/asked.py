@@ -23,10 +23,11 @@ _DOUBTED = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """On behalf of what a system is asked: spans go below ``traceparent``."""
+    """On behalf of what a system is asked: spans go below ``traceparent``, and belong to ``correlation_id``."""
 
     tracing: Tracing
     traceparent: str | None
+    correlation_id: str = ""
 
 
 class Asked:

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import jsonatapy
 
 from linkspan.kernel.errors import Poison, UserMistake
+from linkspan.transform.bounds import bounded
 from linkspan.transform.values import ValueTables
 
-#: Milliseconds; a partition's owner must come back to its loop well within its lease. It is looked at between the
-#: steps of an evaluation: a single built-in function over long data is not interrupted, hence the two other limits.
+#: Milliseconds of the processor; a partition's owner must come back to its loop well within its lease. It is looked at
+#: between the steps of an evaluation: a single built-in function over long data is not interrupted, hence the two other
+#: limits and those of ``bounds``.
 TIMEOUT_MS = 250
+#: The library's clock is the wall's: an evaluation that was given less than this of its time is begun again, so often.
+_MOST, _BEGUN = 0.9, 10
+_LATE = "D1012: "
 MAX_DEPTH = 200
 MAX_ITEMS = 100_000
-#: Characters that $pad fills up to: the one built-in whose work follows a number in the data, not the data's length.
-MAX_WIDTH = 100_000
-_BOUNDED_PAD = (
-    "($builtInPad := $pad; $pad := function($text, $width, $char) {$exists($text) ? ("
-    f'$abs($width) > {MAX_WIDTH} ? $error("$pad: the width " & $width & " is above {MAX_WIDTH}") : '
-    "$exists($char) ? $builtInPad($text, $width, $char) : $builtInPad($text, $width))};\n%s\n)"
-)
-
 #: A message is tried again and replayed: each time the same result must come out.
 _NOT_REPEATABLE = {
     "now": "use $header.timestamp",
@@ -33,7 +31,7 @@ _NOT_REPEATABLE = {
     "eval": "data must not decide what is run",
 }
 _TOKEN = re.compile(
-    r"""/\*.*?\*/|(?P<text>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|`[^`]*`|\$(?P<name>\w+)|(?P<sign>[(,])""",
+    r"""/\*(?:.*?\*/|.*)|(?P<text>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|`[^`]*`|\$(?P<name>\w+)|(?P<sign>[(,])""",
     re.DOTALL,
 )
 _HOST = re.compile(r"host function raised \w+: ")
@@ -49,8 +47,8 @@ class Expression:
         self._refuse(names, known)
         try:
             self._compiled = _compiled(text)
-            if "pad" in names:
-                self._compiled = _compiled(_BOUNDED_PAD % text)
+            if bounds := bounded(names):
+                self._compiled = _compiled(bounds % text)
         except ValueError as error:
             raise UserMistake(f"not a JSONata expression: {_clean(error)}") from error
         if "value" in names:
@@ -67,13 +65,41 @@ class Expression:
 
     def run(self, text: str, message: dict[str, Any]) -> str:
         """JSON to JSON; ``message`` gives ``$header`` and ``$metadata``. Raises Poison."""
-        bindings = {name: message[name] for name in self._bound} if self._bound else None
-        try:
-            made: str | None = self._compiled.evaluate_json_or_none(text, bindings)
-        except (ValueError, TypeError, RecursionError) as error:
-            raise Poison(f"the transform failed: {_clean(error)}") from error
+        made = self._evaluated(text, message, "transform")
         if made is None:
             raise Poison("the transform gave nothing: its expression matched no part of the message")
+        return made
+
+    def holds(self, text: str, message: dict[str, Any]) -> bool:
+        """Whether it is true of this JSON, not where it matches nothing; ``message`` as in ``run``. Raises Poison, also
+        where it gives anything else than true or false."""
+        made = self._evaluated(text, message, "predicate")
+        if made is not None and made not in ("true", "false"):
+            raise Poison(f"the predicate gave {made if len(made) <= 60 else made[:57] + '…'}, not true or false")
+        return made == "true"
+
+    def _evaluated(self, text: str, message: dict[str, Any], what: str) -> str | None:
+        bindings: dict[str, Any] | None = {name: message[name] for name in self._bound} if self._bound else None
+        try:
+            return self._in_time(text, bindings)
+        except (ValueError, TypeError, RecursionError, MemoryError) as error:
+            raise Poison(f"the {what} failed: {_clean(error)}") from error
+        except BaseException as error:
+            # A panic of Rust code, which is no Exception: pyo3 has no name to import for it.
+            if type(error).__name__ != "PanicException":
+                raise
+            raise Poison(f"the {what} failed: the evaluation broke ({_clean(error)})") from error
+
+    def _in_time(self, text: str, bindings: dict[str, Any] | None) -> str | None:
+        began = time.thread_time()
+        for left in reversed(range(_BEGUN)):
+            try:
+                made: str | None = self._compiled.evaluate_json_or_none(text, bindings)
+                break
+            except ValueError as error:
+                had = (time.thread_time() - began) * 1000
+                if not left or had >= TIMEOUT_MS * _MOST or not str(error).startswith(_LATE):
+                    raise
         return made
 
 
@@ -102,6 +128,6 @@ def _tokens(text: str) -> Iterator[str]:
             yield found
 
 
-def _clean(error: Exception) -> str:
+def _clean(error: BaseException) -> str:
     said = _HOST.sub("", str(error).removeprefix("Parse error: "))
     return _CODE.sub("", said).strip() or type(error).__name__

@@ -17,8 +17,9 @@ from linkspan.kernel.message import Json, text_at
 from linkspan.kernel.resilience.limits import Limits
 from linkspan.kernel.spec import System
 from linkspan.kernel.spec_transform import LookupSpec
+from linkspan.kernel.telemetry import attributes as of
+from linkspan.kernel.telemetry.attributes import server_facts
 from linkspan.kernel.telemetry.metrics import LOOKUPS
-from linkspan.kernel.telemetry.traces import DESTINATION
 from linkspan.transform.asked import Asked, Cause
 from linkspan.transform.cache import FoundCache
 from linkspan.transform.content import holds_reference
@@ -43,6 +44,10 @@ class Lookup:
         self._cache = FoundCache(spec.cache.entries, spec.cache.ttl)
         self._asking: dict[str, asyncio.Task[Any]] = {}
         self.at_once = system.concurrency
+        self._base, template = system.url.rstrip("/"), spec.path.partition("?")[0]
+        self._name = f"GET {template}"
+        self._facts = server_facts(system.url)
+        self._facts |= {of.STEP: "lookup", of.METHOD: "GET", of.PATH_TEMPLATE: template, of.FLOW: flow}
         self._asked_path = Asked(spec.system, f"{flow} lookup {spec.into}", system)
         self._count = {result: LOOKUPS.labels(flow, result) for result in ("hit", "found", "missing", "failed")}
         self._said_at = float("-inf")
@@ -129,12 +134,14 @@ class Lookup:
         """The message that asks first gives the span its place; others share the answer."""
         self._asked_path.check()
         async with self._limits.turn():
-            facts: dict[str, str | int] = {DESTINATION: self.spec.system}
+            facts = self._facts | {of.CORRELATION_ID: cause.correlation_id, of.URL: self._base + path.partition("?")[0]}
             with (
-                cause.tracing.span("lookup", cause.traceparent, SpanKind.CLIENT, facts) as traced,
+                cause.tracing.span(self._name, cause.traceparent, SpanKind.CLIENT, facts) as traced,
                 self._asked_path.asking(path, self._limits),
             ):
-                return await self._reader.get(path, LARGEST, headers={"traceparent": traced.traceparent})
+                got = await self._reader.get(path, LARGEST, headers={"traceparent": traced.traceparent})
+                traced.answered(got.status)
+                return got
 
     def _say(self, trouble: str) -> None:
         """At most once in 5 s."""

@@ -19,6 +19,7 @@ from linkspan.kernel.spec import Flow, Integration
 from linkspan.kernel.spec_transform import StepSpec
 from linkspan.kernel.steps import StepContext
 from linkspan.kernel.telemetry.traces import Tracing
+from linkspan.transform.as_then import as_then
 from linkspan.transform.asked import Cause
 from linkspan.transform.content import holds_reference, look, with_content
 from linkspan.transform.jsonata import Expression
@@ -47,8 +48,8 @@ class Transform:
 
     What leaves is plain JSON data that fits the schema of ``delivers``, with that schema's defaults filled in, content
     as base64 text. ``text`` is all that decides the result, ``hash`` its first 16 SHA-256 digits. ``at_once``: how many
-    may wait at a time for something else.
-    Raises InvalidTransform, and UnknownSchema where a type has none.
+    may wait at a time for something else; ``asks``: it has lookups, which ask systems.
+    Raises InvalidTransform, and UnknownSchema where a type has none; ``as_of`` NotAsThen, too.
     """
 
     def __init__(
@@ -66,11 +67,28 @@ class Transform:
         self._form = JsonForm(catalog.latest(integration.integration, self.type).definition, "payload")
         self._look = look(taken)
         self._checks = bool(self._steps) or self.type != spec.type
+        self.asks = any(isinstance(step, Lookup) for step in self._steps)
         self.is_sync = not any(isinstance(step, NamedStep) for step in self._steps)
         lookups = [step.at_once for step in self._steps if isinstance(step, Lookup)]
         self.at_once = max(lookups) if lookups and self.is_sync else SLOW_TRANSFORMS
         self.text = _said(spec, self._steps, integration)
-        self.hash = hashlib.sha256(self.text.encode()).hexdigest()[:16]
+        self.hash = _hash(self.text)
+
+    @classmethod
+    def as_of(
+        cls,
+        text: str,
+        integration: Integration,
+        flow: str,
+        catalog: SchemaCatalog,
+        blobs: BlobStore,
+        limits: Mapping[str, Limits] | None = None,
+    ) -> Transform:
+        """The one whose ``text`` was kept: its steps and value tables, not the integration's of today. What leaves must
+        fit today's schema; lookups ask the systems as they are today."""
+        made = cls(as_then(integration, flow, text), flow, catalog, blobs, limits)
+        made.text, made.hash = text, _hash(text)
+        return made
 
     def ask_now(self, system: str) -> None:
         """Lookups ask this system again now, and not when their breakers would."""
@@ -108,6 +126,29 @@ class Transform:
         if text is None and not self._checks:
             return _plain(await with_content(current, context, rounded=False))
         return self._checked(_text(await with_content(current, context, rounded=False)) if text is None else text)
+
+    def fails_now(self, message: Json) -> str:
+        """Why it fails, if it does, of a message whose confidential values are hidden: a reason that quotes none.
+        Empty where it does not, or would have to ask somebody."""
+        try:
+            self.apply_now(message)
+        except DeliveryError as error:
+            return error.reason
+        except Exception as error:  # noqa: BLE001 - a step is somebody's code
+            return type(error).__name__
+        return ""
+
+    async def fails(self, message: Json, cause: Cause = _NO_CAUSE) -> str:
+        """As ``fails_now``, of all its steps."""
+        if any(isinstance(step, Lookup) for step in self._steps):
+            return ""
+        try:
+            await self.apply(message, cause=cause)
+        except DeliveryError as error:
+            return error.reason
+        except Exception as error:  # noqa: BLE001 - a step is somebody's code
+            return type(error).__name__
+        return ""
 
     async def close(self) -> None:
         """Whatever its steps hold open."""
@@ -214,6 +255,10 @@ def _step_text(spec: StepSpec, step: Step) -> dict[str, Any]:
     if isinstance(step, NamedStep):
         return {"step": step.name, "version": step.version}
     return {"jsonata": spec.jsonata or ""}
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _tables(steps: list[Step], integration: Integration) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from linkspan.cli.control.profiles import Profile, Profiles, read_profiles
 from linkspan.kernel.errors import UserMistake
 from linkspan.kernel.places import default_data_dir
+from linkspan.kernel.tls.trusted import client_files
 
 DEFAULT = "127.0.0.1:50051"
 
@@ -52,7 +53,7 @@ def choose(control: str | None, token: str | None, profile: str | None, environ:
     by_environ = environ.get("LINKSPAN_TOKEN")
     of_profile = _token_of(chosen)
     found = token or (of_profile or by_environ if profile else by_environ or of_profile)
-    return Connection(addresses, found or _token_of_this_machine(addresses, environ), _tls(chosen))
+    return Connection(addresses, found or _token_of_this_machine(addresses, environ), _tls(chosen, environ))
 
 
 def _profile(profiles: Profiles, name: str | None, given: str | None, environ: Mapping[str, str]) -> Profile | None:
@@ -94,9 +95,14 @@ def _token_of_this_machine(addresses: tuple[str, ...], environ: Mapping[str, str
         return None
 
 
-def _tls(profile: Profile | None) -> Files | None:
-    if profile is None or not (profile.tls or profile.ca or profile.cert):
+def _tls(profile: Profile | None, environ: Mapping[str, str]) -> Files | None:
+    """What a profile does not say, the environment does; in the clear only where that allows it."""
+    said = profile is not None and (profile.tls or profile.ca or profile.cert)
+    if not said and environ.get("LINKSPAN_PLAIN_TEXT") == "development":
         return None
+    ca, cert, key = client_files(environ)
+    if profile is None or not said:
+        return Files(ca, cert, key)
     if bool(profile.cert) != bool(profile.key):
         raise UserMistake("a profile needs cert and key together")
-    return Files(profile.ca, profile.cert, profile.key)
+    return Files(profile.ca or ca, profile.cert or cert, profile.key or key)

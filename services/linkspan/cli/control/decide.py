@@ -42,8 +42,8 @@ def redrive(
 
     Owners of the partitions do so within a second; linkspan message shows what came of each. Exit code 1: none fits.
     """
-    check_reason(reason, dry_run=dry_run)
     chosen = _chosen(names or [], which, everything=everything)
+    check_reason(reason, dry_run=dry_run)
     _decide(operator, "redrive", _redrive(operator.session, reason), chosen, dry_run=dry_run, yes=yes)
 
 
@@ -62,8 +62,8 @@ def discard(
 
     Exit code 1: none fits.
     """
-    check_reason(reason, dry_run=dry_run)
     chosen = _chosen(names or [], which, everything=everything)
+    check_reason(reason, dry_run=dry_run)
     _decide(operator, "discard", _discard(operator.session, reason), chosen, dry_run=dry_run, yes=yes)
 
 
@@ -98,23 +98,29 @@ def _chosen(names: list[str], which: WhichLetters, *, everything: bool) -> Lette
 
 
 def _decide(operator: Operator, what: str, give: Decide, chosen: LetterFilter, *, dry_run: bool, yes: bool) -> None:
+    from linkspan.cli.control.screen import number_of
+
     screen = operator.screen
     with screen.busy("counting"):
         counted = give(chosen, True, 0)
     if not counted.letters:
         raise CommandEnded(f"no dead letter fits, nothing to {what}; linkspan dead-letters shows them", ExitCode.NO)
     where = f"of {chosen.flow}" if chosen.flow else "of all flows"
-    waiting = f"{counted.waiting:,} messages wait behind them"
+    letters, behind = number_of(counted.letters, "dead letter"), number_of(counted.waiting, "message")
+    meant = f"{letters} {where}, with {behind} waiting behind"
     if dry_run:
-        screen.show(counted, lambda: f"{counted.letters:,} dead letters {where}; {waiting}")
+        screen.show(counted, lambda: meant)
         return
-    screen.sure(f"{what} {counted.letters:,} dead letters {where}; {waiting}", yes=yes)
-    with screen.busy(f"giving {counted.letters:,} commands"):
+    screen.sure(f"{what} {meant}", yes=yes)
+    with screen.busy(f"giving {number_of(counted.letters, 'command')}"):
         done = give(chosen, False, counted.letters)
     screen.show(done, lambda: _said(what, done))
 
 
 def _said(what: str, done: Any) -> str:
+    from linkspan.cli.control.screen import number_of
+
     idle = [one for one in done.commands if not one.effective]
-    lines = [f"{len(done.commands) - len(idle):,} commands to {what} were taken"]
+    taken = number_of(len(done.commands) - len(idle), "command")
+    lines = [f"took {taken} to {what}; linkspan message shows what came of each"]
     return "\n".join(lines + [f"{one.subject}: {one.result}" for one in idle])

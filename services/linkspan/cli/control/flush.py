@@ -81,4 +81,6 @@ def _show(operator: Operator, answers: Answers, what: str) -> None:
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{number:,} messages of {name}" for name, number in counts.items())
+    from linkspan.cli.control.screen import number_of
+
+    return ", ".join(f"{number_of(number, 'message')} of {name}" for name, number in counts.items())

@@ -53,7 +53,7 @@ def message(
     if screen.json:
         screen.document({"messages": [as_json(one) for one in found]})
     else:
-        screen.console.print(story_view(found, screen))
+        screen.print(story_view(found, screen))
 
 
 def _event(operator: Operator, event: str, content: bool) -> GetMessageResponse:

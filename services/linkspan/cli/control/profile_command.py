@@ -90,4 +90,5 @@ def _write(found: Profiles) -> None:
         found.write()
     except OSError as error:
         raise UserMistake(f"{found.path}: {error.strerror}") from error
-    typer.echo(f"{found.path}: {len(found.by_name)} profiles, {found.current or 'none'} in use")
+    names = ", ".join(found.by_name) or "no profiles"
+    typer.echo(f"{found.path}: {names}; {found.current or 'none'} in use")

@@ -37,13 +37,26 @@ _FIELDS = {
     "page_token": "page token",
     "page_size": "--limit",
     "filter.names": "PARTITION:OFFSET",
+    "name": "PARTITION:OFFSET",
     "level": "LEVEL",
     "sample_rate": "--sample-rate",
     "event": "--event",
     "every": "--watch",
+    "plan": "PLAN",
+    "scopes": "--flow",
+    "expires": "--expires",
+    "key": "NAME|ID",
+    "predicate": "--where",
+    "keys": "--key",
+    "message_ids": "--message-id",
+    "correlation_ids": "--correlation-id",
+    "types": "--type",
+    "statuses": "--status",
+    "not_statuses": "--not-status",
 }
 _TOKENS = {
-    "NO_CREDENTIALS": "it asks who you are: set LINKSPAN_TOKEN, or use a profile with token_file or certificate",
+    "NO_CREDENTIALS": "it asks who you are: set LINKSPAN_TOKEN, or use a profile with token_file or certificate; "
+    "a replica of this machine keeps one in its LINKSPAN_DATA",
     "BAD_TOKEN": "it does not know the token (LINKSPAN_TOKEN, --token or the profile's token_file)",
     "EXPIRED_TOKEN": "the token has expired; get a new one",
 }

@@ -40,7 +40,11 @@ class Screen:
         if self.json:
             self.document(as_json(answer))
         else:
-            self.console.print(render())
+            self.print(render())
+
+    def print(self, what: RenderableType) -> None:
+        """In a pipe nothing is cut."""
+        self.console.print(what, crop=self.console.is_terminal)
 
     def document(self, made: Any, *, indent: int | None = 2) -> None:
         typer.echo(json.dumps(made, indent=indent))
@@ -71,6 +75,15 @@ class Screen:
             return
         with self.aside.status(what):
             yield
+
+    @contextmanager
+    def telling(self, what: str) -> Iterator[Callable[[str], None]]:
+        """As ``busy``, with what is told meanwhile in its place."""
+        if not self.aside.is_terminal:
+            yield lambda _said: None
+            return
+        with self.aside.status(what) as shown:
+            yield shown.update
 
     def sure(self, what: str, *, yes: bool) -> None:
         """Asks before something that cannot be taken back. Raises UserMistake, or typer.Abort for a no."""
@@ -106,6 +119,11 @@ def span(seconds: float) -> str:
         if whole >= size:
             return f"{whole // size} {unit} {whole % size // smaller} {name}"
     raise AssertionError(seconds)
+
+
+def number_of(count: int, thing: str) -> str:
+    """``1 dead letter``, ``1,022 dead letters``."""
+    return f"{count:,} {thing}" + ("" if count == 1 else "s")
 
 
 def between(start: Timestamp, end: Timestamp) -> float:

@@ -59,6 +59,16 @@ class Session:
                 ended = CommandEnded(text, ended.code)
             raise ended from error
 
+    def listen(self, method: grpc.UnaryStreamMultiCallable[Q, A], request: Q) -> Iterator[A]:
+        """What comes until it ends; the call is cancelled where nobody listens any more."""
+        call = method(request, metadata=self._metadata)
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            raise refusal(error, self.address) from error
+        finally:
+            call.cancel()
+
     def follow(
         self,
         method: Callable[[ControlServiceStub], grpc.UnaryStreamMultiCallable[Q, A]],
@@ -109,9 +119,15 @@ class Session:
             said.append(f"{address}: {why}")
         raise CommandEnded(
             f"no control API answers: {'; '.join(said)}. Is ingress or egress running there? "
-            "--control, LINKSPAN_CONTROL or a profile says where",
+            f"--control, LINKSPAN_CONTROL or a profile says where{self._hint}",
             ExitCode.AWAY,
         )
+
+    @property
+    def _hint(self) -> str:
+        if self.connection.tls is None:
+            return ""
+        return "; it was asked by TLS (LINKSPAN_CA), plain text is for LINKSPAN_PLAIN_TEXT=development"
 
 
 def _away(channel: grpc.Channel) -> str | None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from linkspan.cli.control.command import Operator, operated
+from linkspan.cli.control.flame import flame
 from linkspan.cli.control.options import Reason
 
 
@@ -82,3 +83,6 @@ def profiling_show(
     session, screen = operator.session, operator.screen
     found = session.ask(session.api.GetProfile, GetProfileRequest(slowest=slowest))
     screen.show(found, lambda: profile_view(found, session.address, screen))
+
+
+profiling.command("flame")(flame)

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import time
 import uuid
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -82,8 +83,10 @@ async def _run(stack: Stack, console: Console) -> None:
     started = time.monotonic()
     with console.status("starting Kafka (the first time ever it is downloaded, 45 MB)") as status:
         say = status.update if console.is_terminal else console.print
+        insight = find_spec("faust") is not None
         spec, _ = await asyncio.gather(
-            start_all(stack, INTEGRATION, say), asyncio.to_thread(_write_plans, stack.directory)
+            start_all(stack, INTEGRATION, say, insight=insight),
+            asyncio.to_thread(write_plans, stack.directory),
         )
     console.print(f"everything runs after {time.monotonic() - started:.1f} s")
     bootstrap, codec = f"127.0.0.1:{stack.ports.kafka}", OutcomeCodec(catalog_for(spec))
@@ -99,7 +102,8 @@ async def _run(stack: Stack, console: Console) -> None:
     console.print(screen.commands(stories, stack.ports, stack.directory), soft_wrap=True)
 
 
-def _write_plans(directory: Path) -> None:
+def write_plans(directory: Path) -> None:
+    """The files of ``PLANS``."""
     from linkspan.reference.plans.floor_plan import write_floor_plan
     from linkspan.reference.plans.house import write_house
 

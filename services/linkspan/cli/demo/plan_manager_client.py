@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from linkspan.kernel.tls.trusted import client_context
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -43,7 +45,7 @@ class PlanManagerClient:
 
 @asynccontextmanager
 async def plan_manager_client(url: str, client_id: str, client_secret: str) -> AsyncIterator[PlanManagerClient]:
-    async with aiohttp.ClientSession(url) as session:
+    async with aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(ssl=client_context())) as session:
         form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
         async with session.post("/oauth/token", data=form) as answer:
             answer.raise_for_status()

@@ -64,6 +64,10 @@ def result(stories: Sequence[Story]) -> RenderableType:
     return Group(*(part for story in stories for part in (Text(), _analysis(story), _hops(story))))
 
 
+def analyses(stories: Sequence[Story]) -> RenderableType:
+    return Group(*(part for story in stories for part in (Text(), _analysis(story))))
+
+
 def where_next(stories: Sequence[Story], ports: Ports, logs: Path) -> RenderableType:
     manager = ports.url("plan-manager")
     table = Table(title="where to look next", title_justify="left", show_header=False, box=None)
@@ -83,6 +87,7 @@ def commands(stories: Sequence[Story], ports: Ports, data: Path) -> Text:
     linkspan = "linkspan" if shutil.which("linkspan") else shlex.quote(str(ours))
     lines = (
         "look at it from another terminal",
+        " export LINKSPAN_PLAIN_TEXT=development",
         f" export LINKSPAN_CONTROL=127.0.0.1:{ports.control['ingress']}",
         f" export LINKSPAN_DATA={shlex.quote(str(data.absolute()))}",
         f" {linkspan} status --watch",

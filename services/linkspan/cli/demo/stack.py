@@ -22,7 +22,7 @@ from linkspan.kernel.lifecycle import bind
 HOST = "127.0.0.1"
 FIRST_PORT = 8080
 START_SECONDS = 90
-STOP_SECONDS = 15
+STOP_SECONDS = 40  # the broker gives Kafka 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Ports:
 
     @property
     def by_service(self) -> dict[str, int]:
-        names = ("ingress", "plan-manager", "analysis", "egress", "ledger")
+        names = ("ingress", "plan-manager", "analysis", "egress", "ledger", "insight")
         return {"broker": self.kafka} | {name: self.first + index for index, name in enumerate(names)}
 
     @property
@@ -47,8 +47,13 @@ class Ports:
         return f"{scheme}://{HOST}:{self.by_service[service]}"
 
     def check_free(self) -> None:
+        """Raises UserMistake where a port is in use, or two of them are the same."""
         control = {f"{service}'s control API": port for service, port in self.control.items()}
-        for service, port in (self.by_service | control).items():
+        wanted = self.by_service | control
+        for service, port in wanted.items():
+            if service != "broker" and port == self.kafka:
+                raise UserMistake(f"port {port} is for Kafka and for {service}: choose another --kafka-port")
+        for service, port in wanted.items():
             try:
                 bind(HOST, port).close()
             except UserMistake:
@@ -69,6 +74,10 @@ class Stack:
     _log_starts: dict[str, int] = field(default_factory=dict)
 
     @property
+    def keyring(self) -> Path:
+        return self.directory / "keyring.yaml"
+
+    @property
     def environment(self) -> dict[str, str]:
         return {
             **os.environ,
@@ -80,8 +89,17 @@ class Stack:
             "MESSAGE_QUEUE_URL": f"kafka://{HOST}:{self.ports.kafka}",
             "LINKSPAN_DATA": str(self.directory.absolute()),
             "LINKSPAN_DATABASE_URL": "",
+            "LINKSPAN_KEYRING": str(self.keyring.absolute()),
+            "LINKSPAN_PLAIN_TEXT": "development",
+            "LINKSPAN_API_KEY": "",
+            "LINKSPAN_API_KEY_FILE": str(self.api_key_file.absolute()),
             "OTEL_TRACES_SAMPLER_ARG": os.environ.get("OTEL_TRACES_SAMPLER_ARG", "1"),
         }
+
+    @property
+    def api_key_file(self) -> Path:
+        """Holds the key with which the plan manager sends, once it was issued."""
+        return self.directory / "plan-manager.key"
 
     def start(self, service: str, *arguments: str) -> None:
         log = self.log(service)
@@ -153,7 +171,7 @@ def stop_earlier(directory: Path) -> int:
     except FileNotFoundError:
         return 0
     known = list(remembered.values())[::-1]
-    found = [psutil.Process(pid) for pid, born in known if psutil.pid_exists(pid) and _born(pid) == born]
+    found = [psutil.Process(pid) for pid, born in known if psutil.pid_exists(pid) and _same(_born(pid), born)]
     for process in found:
         end(process)
     pid_file(directory).unlink(missing_ok=True)
@@ -170,6 +188,11 @@ def end(process: psutil.Process | None) -> None:
         process.kill()
     except psutil.NoSuchProcess:
         pass
+
+
+def _same(one: float, other: float) -> bool:
+    """Seconds since 1970; they move with the machine's clock when it is set."""
+    return abs(one - other) < 2
 
 
 def _born(pid: int) -> float:

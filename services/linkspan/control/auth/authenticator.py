@@ -18,6 +18,7 @@ from linkspan.control.identity import Identity
 from linkspan.control.settings import ControlSettings
 from linkspan.kernel.config import Mode
 from linkspan.kernel.errors import UserMistake
+from linkspan.kernel.tls.plain import check_addresses
 
 log = structlog.get_logger()
 
@@ -74,7 +75,6 @@ def _jwts(settings: ControlSettings) -> Jwts | None:
     where = settings.linkspan_jwks
     if where is None:
         return None
-    if where.startswith("http://") and settings.integration_mode is Mode.PRODUCTION:
-        raise UserMistake("LINKSPAN_JWKS: http:// is plain text, refused in production; use https:// or a file")
+    check_addresses(settings, {"LINKSPAN_JWKS": where})
     keys = KeyAddress(where) if where.startswith(("https://", "http://")) else KeyFile(Path(where))
     return Jwts(keys, settings.linkspan_jwt_issuer, settings.linkspan_jwt_audience, settings.linkspan_jwt_role_claim)

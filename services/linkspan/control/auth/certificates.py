@@ -9,9 +9,9 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from linkspan.control.auth.tokens import Role, first_fault
-from linkspan.control.auth.watched import Watched
 from linkspan.control.identity import Identity
 from linkspan.kernel.errors import UserMistake
+from linkspan.kernel.watched import Watched
 
 _ROLES = TypeAdapter(dict[str, Role])
 _NAMES = ("x509_common_name", "x509_subject_alternative_name")

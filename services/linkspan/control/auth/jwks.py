@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from http import HTTPStatus
 from pathlib import Path
 
 import aiohttp
@@ -12,14 +13,15 @@ import structlog
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from linkspan.control.auth.watched import Watched
 from linkspan.control.errors import Away
 from linkspan.kernel.errors import UserMistake
+from linkspan.kernel.tls.trusted import client_context
+from linkspan.kernel.watched import Watched
 
 log = structlog.get_logger()
 
-#: Asked again after so long; and at once, but not more often, for a key that is not known yet. Seconds.
-_KEEP, _AT_MOST = 300.0, 30.0
+#: Asked again after so long; for a key that is not known yet at once, but not more often; after a failure. Seconds.
+_KEEP, _AT_MOST, _AFTER_FAILURE = 300.0, 30.0, 5.0
 _LIMIT = 5.0
 _BYTES = 1024 * 1024
 
@@ -41,29 +43,60 @@ class KeyFile:
 
 
 class KeyAddress:
-    """Keys once read stay in force while the address does not answer."""
+    """Keys once read stay in force while the address does not answer; who has a known key never waits for it."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(
+        self, url: str, *, keep: float = _KEEP, at_most: float = _AT_MOST, after_failure: float = _AFTER_FAILURE
+    ) -> None:
+        self._url, self._keep, self._at_most, self._after_failure = url, keep, at_most, after_failure
         self._keys: KeySet | None = None
-        self._asked = float("-inf")
-        self._one = asyncio.Lock()
+        self._asked, self._asked_for_newer, self._failed = float("-inf"), float("-inf"), False
+        self._asking: asyncio.Task[None] | None = None
 
     async def keys(self, *, newer: bool = False) -> KeySet:
         """``newer``: a key is not among them. Raises Away where none were ever read."""
-        async with self._one:
-            if time.monotonic() - self._asked > (_AT_MOST if newer or self._keys is None else _KEEP):
-                self._asked = time.monotonic()
-                await self._ask()
+        if self._asking is None and self._due(newer=newer):
+            self._asking = asyncio.create_task(self._ask())
+        if self._asking is not None and (newer or self._keys is None):
+            await asyncio.shield(self._asking)  # whoever asked first may give up: the others still get the keys
         if self._keys is None:
             raise Away("JWKS_AWAY", f"the keys at {self._url} cannot be read now")
         return self._keys
 
+    def _due(self, *, newer: bool) -> bool:
+        now = time.monotonic()
+        if newer and self._keys is not None:
+            due = now - self._asked_for_newer > self._at_most
+            self._asked_for_newer = now if due else self._asked_for_newer
+            return due
+        if self._keys is None:
+            return now - self._asked > self._after_failure
+        return now - self._asked > (self._at_most if self._failed else self._keep)
+
     async def _ask(self) -> None:
+        self._asked = time.monotonic()
         try:
-            timeout = aiohttp.ClientTimeout(total=_LIMIT)
-            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(self._url) as answer:
-                answer.raise_for_status()
-                self._keys = _parse(await answer.content.read(_BYTES))
+            self._keys = _parse(await _got(self._url))
+            self._failed = False
         except (aiohttp.ClientError, OSError, TimeoutError, UserMistake) as error:
+            self._failed = True
             log.warning("the keys for JWTs cannot be read", url=self._url, error=repr(error))
+        finally:
+            self._asking = None
+
+
+async def _got(url: str) -> bytes:
+    """Whole. From there alone: what it refers to may be plain text. Raises as aiohttp, UserMistake."""
+    timeout = aiohttp.ClientTimeout(total=_LIMIT)
+    async with (
+        aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(ssl=client_context())) as session,
+        session.get(url, allow_redirects=False) as answer,
+    ):
+        if answer.status != HTTPStatus.OK:
+            raise UserMistake(f"it answered {answer.status} {answer.reason}")
+        found = bytearray()
+        async for part in answer.content.iter_any():
+            found += part
+            if len(found) > _BYTES:
+                raise UserMistake(f"it has more than {_BYTES} bytes")
+    return bytes(found)

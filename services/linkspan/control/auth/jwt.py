@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from joserfc import jwt
-from joserfc.errors import ExpiredTokenError, InvalidKeyIdError, JoseError
+from joserfc.errors import BadSignatureError, ExpiredTokenError, InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
 
 from linkspan.control.auth.refused import EXPIRED
@@ -15,24 +15,33 @@ from linkspan.control.identity import Identity
 from linkspan.control.roles import ROLES
 
 #: Signatures with a public key alone: a shared secret would let every verifier make tokens.
-_ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA"]
-_LEEWAY = 30
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA")
+#: Clocks may be so far apart, seconds.
+LEEWAY = 30
 
 
 class Keys(Protocol):
     async def keys(self, *, newer: bool = False) -> KeySet: ...
 
 
-class Jwts:
-    """``issuer`` and ``audience`` are demanded where given; an expiry and a subject always."""
+class Verifier:
+    """``issuer`` and ``audience`` are demanded where given; an expiry and a subject always. ``leeway`` in seconds."""
 
-    def __init__(self, keys: Keys, issuer: str | None, audience: str | None, role_claim: str) -> None:
-        self._keys, self._role_claim = keys, role_claim
+    def __init__(
+        self,
+        keys: Keys,
+        issuer: str | None,
+        audience: str | None,
+        *,
+        algorithms: Sequence[str] = ALGORITHMS,
+        leeway: int = LEEWAY,
+    ) -> None:
+        self._keys, self._algorithms = keys, list(algorithms)
         wanted: dict[str, Any] = {"exp": {"essential": True}, "sub": {"essential": True}}
         wanted |= {name: {"essential": True, "value": said} for name, said in _said(issuer, audience) if said}
-        self._claims = jwt.JWTClaimsRegistry(leeway=_LEEWAY, **wanted)
+        self._claims = jwt.JWTClaimsRegistry(leeway=leeway, **wanted)
 
-    async def identify(self, token: str) -> Identity:
+    async def claims(self, token: str) -> dict[str, Any]:
         """Raises NotKnown, or Away where the keys cannot be had."""
         try:
             claims = await self._decoded(token)
@@ -41,13 +50,26 @@ class Jwts:
             raise NotKnown("EXPIRED_TOKEN", EXPIRED) from error
         except (JoseError, ValueError, TypeError) as error:
             raise NotKnown("BAD_TOKEN", f"the token does not hold: {error}") from error
-        return Identity(str(claims["sub"]), self._role(claims))
+        return claims
 
     async def _decoded(self, token: str) -> dict[str, Any]:
         try:
-            return dict(jwt.decode(token, await self._keys.keys(), algorithms=_ALGORITHMS).claims)
-        except InvalidKeyIdError:
-            return dict(jwt.decode(token, await self._keys.keys(newer=True), algorithms=_ALGORITHMS).claims)
+            return dict(jwt.decode(token, await self._keys.keys(), algorithms=self._algorithms).claims)
+        except (InvalidKeyIdError, BadSignatureError):  # a new key, which may have the name of an old one or none
+            newer = await self._keys.keys(newer=True)
+            return dict(jwt.decode(token, newer, algorithms=self._algorithms).claims)
+
+
+class Jwts:
+    """Operators' tokens: one of its roles stands in the claim ``role_claim``."""
+
+    def __init__(self, keys: Keys, issuer: str | None, audience: str | None, role_claim: str) -> None:
+        self._verifier, self._role_claim = Verifier(keys, issuer, audience), role_claim
+
+    async def identify(self, token: str) -> Identity:
+        """Raises NotKnown, or Away where the keys cannot be had."""
+        claims = await self._verifier.claims(token)
+        return Identity(str(claims["sub"]), self._role(claims))
 
     def _role(self, claims: Mapping[str, Any]) -> str:
         """The highest that it names; one of ours, else the token is of no use here."""

@@ -13,11 +13,11 @@ import yaml
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from linkspan.control.auth.refused import EXPIRED
-from linkspan.control.auth.watched import Watched
 from linkspan.control.errors import NotKnown
 from linkspan.control.identity import Identity
 from linkspan.control.roles import ROLES
 from linkspan.kernel.errors import UserMistake
+from linkspan.kernel.watched import Watched
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc import aio
+
+from linkspan.control.errors import BadRequest
+from linkspan.kernel.errors import Fault
 
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 
@@ -30,22 +34,46 @@ class Around(aio.ServerInterceptor, ABC):
     def _one(self, method: str, answer: Any) -> Any:
         async def wrapped(request: Any, context: Any) -> Any:
             async with self.around(method, context):
-                return await answer(request, context)
+                return await answer(_readable(request), context)
 
         return wrapped
 
     def _many(self, method: str, answer: Any) -> Any:
         async def wrapped(request: Any, context: Any) -> AsyncIterator[Any]:
-            async with self.around(method, context):
-                async for message in answer(request, context):
+            async with self.around(method, context), aclosing(answer(_readable(request), context)) as messages:
+                async for message in messages:
                     yield message
 
         return wrapped
 
 
+class _Unreadable:
+    """In place of a request whose bytes are none. gRPC would answer UNKNOWN, with a traceback in the log."""
+
+
+def _readable(request: Any) -> Any:
+    """Raises BadRequest; callers that are not allowed to ask were told so before."""
+    if isinstance(request, _Unreadable):
+        raise BadRequest(Fault("", "the bytes are no message of this method"))
+    return request
+
+
+def _reading(deserializer: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    if deserializer is None:
+        return None
+
+    def read(content: bytes) -> Any:
+        try:
+            return deserializer(content)
+        except DecodeError:
+            return _Unreadable()
+
+    return read
+
+
 def _like(handler: Any, one: Callable[[Any], Any], many: Callable[[Any], Any]) -> Any:
     coded = {
-        "request_deserializer": handler.request_deserializer,
+        "request_deserializer": _reading(handler.request_deserializer),
         "response_serializer": handler.response_serializer,
     }
     if handler.request_streaming and handler.response_streaming:

@@ -13,7 +13,7 @@ import structlog
 from grpc import aio
 
 from linkspan.control.interceptors.around import Around
-from linkspan.control.told import Told, told, trailing
+from linkspan.control.told import Told, shortened, told, trailing
 from linkspan.kernel.telemetry import metrics
 
 log = structlog.get_logger()
@@ -25,6 +25,7 @@ class Calls(Around):
     @asynccontextmanager
     async def around(self, method: str, context: Any) -> AsyncIterator[None]:
         name, began, code = method.rpartition("/")[2], time.perf_counter(), "OK"
+        peer = context.peer()  # of a stream that was left there is none in the end, and asking gRPC ends the process
         try:
             yield
         except (asyncio.CancelledError, GeneratorExit):
@@ -36,12 +37,12 @@ class Calls(Around):
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status and no traceback
             status, text, details = _told(name, error)
             code = status.name
-            await context.abort(status, text, trailing(status, text, details))
+            await context.abort(status, shortened(text), trailing(status, text, details))
         finally:
             took = time.perf_counter() - began
             metrics.CONTROL_CALLS.labels(name, code).inc()
             metrics.CONTROL_SECONDS.labels(name).observe(took)
-            log.debug("control call", method=name, code=code, seconds=round(took, 6), peer=context.peer())
+            log.debug("control call", method=name, code=code, seconds=round(took, 6), peer=peer)
 
 
 def _told(name: str, error: Exception) -> Told:

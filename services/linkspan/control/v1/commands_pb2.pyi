@@ -410,6 +410,7 @@ class GetProfileResponse(_message.Message):
     DETAILED_TIMINGS_FIELD_NUMBER: _builtins.int
     STAGES_FIELD_NUMBER: _builtins.int
     SLOWEST_OPERATIONS_FIELD_NUMBER: _builtins.int
+    STALLS_FIELD_NUMBER: _builtins.int
     sample_rate: _builtins.float
     detailed_timings: _builtins.bool
     @_builtins.property
@@ -418,6 +419,10 @@ class GetProfileResponse(_message.Message):
 
     @_builtins.property
     def slowest_operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Operation]: ...
+    @_builtins.property
+    def stalls(self) -> _containers.RepeatedCompositeFieldContainer[Global___Stall]:
+        """The longest stalls of its event loop while it measured; as many as slowest operations."""
+
     def __init__(
         self,
         *,
@@ -425,14 +430,45 @@ class GetProfileResponse(_message.Message):
         detailed_timings: _builtins.bool = ...,
         stages: _abc.Iterable[Global___Stage] | None = ...,
         slowest_operations: _abc.Iterable[Global___Operation] | None = ...,
+        stalls: _abc.Iterable[Global___Stall] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detailed_timings", b"detailed_timings", "sample_rate", b"sample_rate", "slowest_operations", b"slowest_operations", "stages", b"stages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detailed_timings", b"detailed_timings", "sample_rate", b"sample_rate", "slowest_operations", b"slowest_operations", "stages", b"stages", "stalls", b"stalls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetProfileResponse: _TypeAlias = GetProfileResponse  # noqa: Y015
+
+@_typing.final
+class Stall(_message.Message):
+    """Nothing else could be done in a replica for so long."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOOK_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    STACK_FIELD_NUMBER: _builtins.int
+    stack: _builtins.str
+    """Where it was when it was found to be late: "file:line function" a line, the outermost first."""
+    @_builtins.property
+    def took(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        took: _duration_pb2.Duration | None = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        stack: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "took", b"took"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "stack", b"stack", "took", b"took"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Stall: _TypeAlias = Stall  # noqa: Y015
 
 @_typing.final
 class Stage(_message.Message):

@@ -5,6 +5,7 @@ import warnings
 
 from linkspan.control.v1 import audit_pb2 as linkspan_dot_control_dot_v1_dot_audit__pb2
 from linkspan.control.v1 import commands_pb2 as linkspan_dot_control_dot_v1_dot_commands__pb2
+from linkspan.control.v1 import keys_pb2 as linkspan_dot_control_dot_v1_dot_keys__pb2
 from linkspan.control.v1 import letters_pb2 as linkspan_dot_control_dot_v1_dot_letters__pb2
 from linkspan.control.v1 import messages_pb2 as linkspan_dot_control_dot_v1_dot_messages__pb2
 from linkspan.control.v1 import replays_pb2 as linkspan_dot_control_dot_v1_dot_replays__pb2
@@ -148,6 +149,61 @@ class ControlServiceStub:
                 '/linkspan.control.v1.ControlService/StartReplay',
                 request_serializer=linkspan_dot_control_dot_v1_dot_replays__pb2.StartReplayRequest.SerializeToString,
                 response_deserializer=linkspan_dot_control_dot_v1_dot_replays__pb2.StartReplayResponse.FromString,
+                _registered_method=True)
+        self.WatchReplay = channel.unary_stream(
+                '/linkspan.control.v1.ControlService/WatchReplay',
+                request_serializer=linkspan_dot_control_dot_v1_dot_replays__pb2.WatchReplayRequest.SerializeToString,
+                response_deserializer=linkspan_dot_control_dot_v1_dot_replays__pb2.WatchReplayResponse.FromString,
+                _registered_method=True)
+        self.GetReplay = channel.unary_unary(
+                '/linkspan.control.v1.ControlService/GetReplay',
+                request_serializer=linkspan_dot_control_dot_v1_dot_replays__pb2.GetReplayRequest.SerializeToString,
+                response_deserializer=linkspan_dot_control_dot_v1_dot_replays__pb2.GetReplayResponse.FromString,
+                _registered_method=True)
+        self.ListReplays = channel.unary_unary(
+                '/linkspan.control.v1.ControlService/ListReplays',
+                request_serializer=linkspan_dot_control_dot_v1_dot_replays__pb2.ListReplaysRequest.SerializeToString,
+                response_deserializer=linkspan_dot_control_dot_v1_dot_replays__pb2.ListReplaysResponse.FromString,
+                _registered_method=True)
+        self.PauseReplay = channel.unary_unary(
+                '/linkspan.control.v1.ControlService/PauseReplay',
+                request_serializer=linkspan_dot_control_dot_v1_dot_replays__pb2.PauseReplayRequest.SerializeToString,
+                response_deserializer=linkspan_dot_control_dot_v1_dot_replays__pb2.PauseReplayResponse.FromString,
+                _registered_method=True)
+        self.ResumeReplay = channel.unary_unary(
+                '/linkspan.control.v1.ControlService/ResumeReplay',
+                request_serializer=linkspan_dot_control_dot_v1_dot_replays__pb2.ResumeReplayRequest.SerializeToString,
+                response_deserializer=linkspan_dot_control_dot_v1_dot_replays__pb2.ResumeReplayResponse.FromString,
+                _registered_method=True)
+        self.SetReplayRate = channel.unary_unary(
+                '/linkspan.control.v1.ControlService/SetReplayRate',
+                request_serializer=linkspan_dot_control_dot_v1_dot_replays__pb2.SetReplayRateRequest.SerializeToString,
+                response_deserializer=linkspan_dot_control_dot_v1_dot_replays__pb2.SetReplayRateResponse.FromString,
+                _registered_method=True)
+        self.ConfirmReplay = channel.unary_unary(
+                '/linkspan.control.v1.ControlService/ConfirmReplay',
+                request_serializer=linkspan_dot_control_dot_v1_dot_replays__pb2.ConfirmReplayRequest.SerializeToString,
+                response_deserializer=linkspan_dot_control_dot_v1_dot_replays__pb2.ConfirmReplayResponse.FromString,
+                _registered_method=True)
+        self.CancelReplay = channel.unary_unary(
+                '/linkspan.control.v1.ControlService/CancelReplay',
+                request_serializer=linkspan_dot_control_dot_v1_dot_replays__pb2.CancelReplayRequest.SerializeToString,
+                response_deserializer=linkspan_dot_control_dot_v1_dot_replays__pb2.CancelReplayResponse.FromString,
+                _registered_method=True)
+        self.IssueKey = channel.unary_unary(
+                '/linkspan.control.v1.ControlService/IssueKey',
+                request_serializer=linkspan_dot_control_dot_v1_dot_keys__pb2.IssueKeyRequest.SerializeToString,
+                response_deserializer=linkspan_dot_control_dot_v1_dot_keys__pb2.IssueKeyResponse.FromString,
+                _registered_method=True)
+        self.ListKeys = channel.unary_unary(
+                '/linkspan.control.v1.ControlService/ListKeys',
+                request_serializer=linkspan_dot_control_dot_v1_dot_keys__pb2.ListKeysRequest.SerializeToString,
+                response_deserializer=linkspan_dot_control_dot_v1_dot_keys__pb2.ListKeysResponse.FromString,
+                _registered_method=True)
+        self.RevokeKey = channel.unary_unary(
+                '/linkspan.control.v1.ControlService/RevokeKey',
+                request_serializer=linkspan_dot_control_dot_v1_dot_keys__pb2.RevokeKeyRequest.SerializeToString,
+                response_deserializer=linkspan_dot_control_dot_v1_dot_keys__pb2.RevokeKeyResponse.FromString,
                 _registered_method=True)
 
 
@@ -293,14 +349,91 @@ class ControlServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PlanReplay(self, request, context):
-        """Replays, which come later, answer UNIMPLEMENTED until then.
+        """Select events of the past and freeze the list; nothing is sent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StartReplay(self, request, context):
-        """Send what a plan holds.
+        """Send what a plan holds, and tell how it goes; it goes on when the caller leaves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchReplay(self, request, context):
+        """The same telling for one that runs, or has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReplay(self, request, context):
+        """A plan, how its run stands, and the proof of its account.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReplays(self, request, context):
+        """All plans.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseReplay(self, request, context):
+        """Send nothing more until resumed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeReplay(self, request, context):
+        """Send on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetReplayRate(self, request, context):
+        """Send so many messages a second from now on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmReplay(self, request, context):
+        """The canary was good: send the rest.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelReplay(self, request, context):
+        """Send nothing more for good; what is under way ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def IssueKey(self, request, context):
+        """Make an API key with which messages may be sent; the answer shows it, once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListKeys(self, request, context):
+        """All keys, and when each was used last.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeKey(self, request, context):
+        """Take no message with it any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -413,6 +546,61 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.StartReplay,
                     request_deserializer=linkspan_dot_control_dot_v1_dot_replays__pb2.StartReplayRequest.FromString,
                     response_serializer=linkspan_dot_control_dot_v1_dot_replays__pb2.StartReplayResponse.SerializeToString,
+            ),
+            'WatchReplay': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchReplay,
+                    request_deserializer=linkspan_dot_control_dot_v1_dot_replays__pb2.WatchReplayRequest.FromString,
+                    response_serializer=linkspan_dot_control_dot_v1_dot_replays__pb2.WatchReplayResponse.SerializeToString,
+            ),
+            'GetReplay': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReplay,
+                    request_deserializer=linkspan_dot_control_dot_v1_dot_replays__pb2.GetReplayRequest.FromString,
+                    response_serializer=linkspan_dot_control_dot_v1_dot_replays__pb2.GetReplayResponse.SerializeToString,
+            ),
+            'ListReplays': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReplays,
+                    request_deserializer=linkspan_dot_control_dot_v1_dot_replays__pb2.ListReplaysRequest.FromString,
+                    response_serializer=linkspan_dot_control_dot_v1_dot_replays__pb2.ListReplaysResponse.SerializeToString,
+            ),
+            'PauseReplay': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseReplay,
+                    request_deserializer=linkspan_dot_control_dot_v1_dot_replays__pb2.PauseReplayRequest.FromString,
+                    response_serializer=linkspan_dot_control_dot_v1_dot_replays__pb2.PauseReplayResponse.SerializeToString,
+            ),
+            'ResumeReplay': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeReplay,
+                    request_deserializer=linkspan_dot_control_dot_v1_dot_replays__pb2.ResumeReplayRequest.FromString,
+                    response_serializer=linkspan_dot_control_dot_v1_dot_replays__pb2.ResumeReplayResponse.SerializeToString,
+            ),
+            'SetReplayRate': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetReplayRate,
+                    request_deserializer=linkspan_dot_control_dot_v1_dot_replays__pb2.SetReplayRateRequest.FromString,
+                    response_serializer=linkspan_dot_control_dot_v1_dot_replays__pb2.SetReplayRateResponse.SerializeToString,
+            ),
+            'ConfirmReplay': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmReplay,
+                    request_deserializer=linkspan_dot_control_dot_v1_dot_replays__pb2.ConfirmReplayRequest.FromString,
+                    response_serializer=linkspan_dot_control_dot_v1_dot_replays__pb2.ConfirmReplayResponse.SerializeToString,
+            ),
+            'CancelReplay': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelReplay,
+                    request_deserializer=linkspan_dot_control_dot_v1_dot_replays__pb2.CancelReplayRequest.FromString,
+                    response_serializer=linkspan_dot_control_dot_v1_dot_replays__pb2.CancelReplayResponse.SerializeToString,
+            ),
+            'IssueKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.IssueKey,
+                    request_deserializer=linkspan_dot_control_dot_v1_dot_keys__pb2.IssueKeyRequest.FromString,
+                    response_serializer=linkspan_dot_control_dot_v1_dot_keys__pb2.IssueKeyResponse.SerializeToString,
+            ),
+            'ListKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListKeys,
+                    request_deserializer=linkspan_dot_control_dot_v1_dot_keys__pb2.ListKeysRequest.FromString,
+                    response_serializer=linkspan_dot_control_dot_v1_dot_keys__pb2.ListKeysResponse.SerializeToString,
+            ),
+            'RevokeKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeKey,
+                    request_deserializer=linkspan_dot_control_dot_v1_dot_keys__pb2.RevokeKeyRequest.FromString,
+                    response_serializer=linkspan_dot_control_dot_v1_dot_keys__pb2.RevokeKeyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -987,6 +1175,303 @@ class ControlService:
             '/linkspan.control.v1.ControlService/StartReplay',
             linkspan_dot_control_dot_v1_dot_replays__pb2.StartReplayRequest.SerializeToString,
             linkspan_dot_control_dot_v1_dot_replays__pb2.StartReplayResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchReplay(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/linkspan.control.v1.ControlService/WatchReplay',
+            linkspan_dot_control_dot_v1_dot_replays__pb2.WatchReplayRequest.SerializeToString,
+            linkspan_dot_control_dot_v1_dot_replays__pb2.WatchReplayResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReplay(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linkspan.control.v1.ControlService/GetReplay',
+            linkspan_dot_control_dot_v1_dot_replays__pb2.GetReplayRequest.SerializeToString,
+            linkspan_dot_control_dot_v1_dot_replays__pb2.GetReplayResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReplays(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linkspan.control.v1.ControlService/ListReplays',
+            linkspan_dot_control_dot_v1_dot_replays__pb2.ListReplaysRequest.SerializeToString,
+            linkspan_dot_control_dot_v1_dot_replays__pb2.ListReplaysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseReplay(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linkspan.control.v1.ControlService/PauseReplay',
+            linkspan_dot_control_dot_v1_dot_replays__pb2.PauseReplayRequest.SerializeToString,
+            linkspan_dot_control_dot_v1_dot_replays__pb2.PauseReplayResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeReplay(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linkspan.control.v1.ControlService/ResumeReplay',
+            linkspan_dot_control_dot_v1_dot_replays__pb2.ResumeReplayRequest.SerializeToString,
+            linkspan_dot_control_dot_v1_dot_replays__pb2.ResumeReplayResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetReplayRate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linkspan.control.v1.ControlService/SetReplayRate',
+            linkspan_dot_control_dot_v1_dot_replays__pb2.SetReplayRateRequest.SerializeToString,
+            linkspan_dot_control_dot_v1_dot_replays__pb2.SetReplayRateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmReplay(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linkspan.control.v1.ControlService/ConfirmReplay',
+            linkspan_dot_control_dot_v1_dot_replays__pb2.ConfirmReplayRequest.SerializeToString,
+            linkspan_dot_control_dot_v1_dot_replays__pb2.ConfirmReplayResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelReplay(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linkspan.control.v1.ControlService/CancelReplay',
+            linkspan_dot_control_dot_v1_dot_replays__pb2.CancelReplayRequest.SerializeToString,
+            linkspan_dot_control_dot_v1_dot_replays__pb2.CancelReplayResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IssueKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linkspan.control.v1.ControlService/IssueKey',
+            linkspan_dot_control_dot_v1_dot_keys__pb2.IssueKeyRequest.SerializeToString,
+            linkspan_dot_control_dot_v1_dot_keys__pb2.IssueKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linkspan.control.v1.ControlService/ListKeys',
+            linkspan_dot_control_dot_v1_dot_keys__pb2.ListKeysRequest.SerializeToString,
+            linkspan_dot_control_dot_v1_dot_keys__pb2.ListKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/linkspan.control.v1.ControlService/RevokeKey',
+            linkspan_dot_control_dot_v1_dot_keys__pb2.RevokeKeyRequest.SerializeToString,
+            linkspan_dot_control_dot_v1_dot_keys__pb2.RevokeKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

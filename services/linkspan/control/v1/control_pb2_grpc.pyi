@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from linkspan.control.v1 import audit_pb2 as _audit_pb2
 from linkspan.control.v1 import commands_pb2 as _commands_pb2
+from linkspan.control.v1 import keys_pb2 as _keys_pb2
 from linkspan.control.v1 import letters_pb2 as _letters_pb2
 from linkspan.control.v1 import messages_pb2 as _messages_pb2
 from linkspan.control.v1 import replays_pb2 as _replays_pb2
@@ -82,9 +83,31 @@ class ControlServiceStub:
     ListCommands: _grpc.UnaryUnaryMultiCallable[_commands_pb2.ListCommandsRequest, _commands_pb2.ListCommandsResponse]
     """Who did what, when and why."""
     PlanReplay: _grpc.UnaryStreamMultiCallable[_replays_pb2.PlanReplayRequest, _replays_pb2.PlanReplayResponse]
-    """Replays, which come later, answer UNIMPLEMENTED until then."""
+    """Select events of the past and freeze the list; nothing is sent."""
     StartReplay: _grpc.UnaryStreamMultiCallable[_replays_pb2.StartReplayRequest, _replays_pb2.StartReplayResponse]
-    """Send what a plan holds."""
+    """Send what a plan holds, and tell how it goes; it goes on when the caller leaves."""
+    WatchReplay: _grpc.UnaryStreamMultiCallable[_replays_pb2.WatchReplayRequest, _replays_pb2.WatchReplayResponse]
+    """The same telling for one that runs, or has ended."""
+    GetReplay: _grpc.UnaryUnaryMultiCallable[_replays_pb2.GetReplayRequest, _replays_pb2.GetReplayResponse]
+    """A plan, how its run stands, and the proof of its account."""
+    ListReplays: _grpc.UnaryUnaryMultiCallable[_replays_pb2.ListReplaysRequest, _replays_pb2.ListReplaysResponse]
+    """All plans."""
+    PauseReplay: _grpc.UnaryUnaryMultiCallable[_replays_pb2.PauseReplayRequest, _replays_pb2.PauseReplayResponse]
+    """Send nothing more until resumed."""
+    ResumeReplay: _grpc.UnaryUnaryMultiCallable[_replays_pb2.ResumeReplayRequest, _replays_pb2.ResumeReplayResponse]
+    """Send on."""
+    SetReplayRate: _grpc.UnaryUnaryMultiCallable[_replays_pb2.SetReplayRateRequest, _replays_pb2.SetReplayRateResponse]
+    """Send so many messages a second from now on."""
+    ConfirmReplay: _grpc.UnaryUnaryMultiCallable[_replays_pb2.ConfirmReplayRequest, _replays_pb2.ConfirmReplayResponse]
+    """The canary was good: send the rest."""
+    CancelReplay: _grpc.UnaryUnaryMultiCallable[_replays_pb2.CancelReplayRequest, _replays_pb2.CancelReplayResponse]
+    """Send nothing more for good; what is under way ends."""
+    IssueKey: _grpc.UnaryUnaryMultiCallable[_keys_pb2.IssueKeyRequest, _keys_pb2.IssueKeyResponse]
+    """Make an API key with which messages may be sent; the answer shows it, once."""
+    ListKeys: _grpc.UnaryUnaryMultiCallable[_keys_pb2.ListKeysRequest, _keys_pb2.ListKeysResponse]
+    """All keys, and when each was used last."""
+    RevokeKey: _grpc.UnaryUnaryMultiCallable[_keys_pb2.RevokeKeyRequest, _keys_pb2.RevokeKeyResponse]
+    """Take no message with it any more."""
 
 @_typing.type_check_only
 class ControlServiceAsyncStub(ControlServiceStub):
@@ -135,9 +158,31 @@ class ControlServiceAsyncStub(ControlServiceStub):
     ListCommands: _aio.UnaryUnaryMultiCallable[_commands_pb2.ListCommandsRequest, _commands_pb2.ListCommandsResponse]  # type: ignore[assignment]
     """Who did what, when and why."""
     PlanReplay: _aio.UnaryStreamMultiCallable[_replays_pb2.PlanReplayRequest, _replays_pb2.PlanReplayResponse]  # type: ignore[assignment]
-    """Replays, which come later, answer UNIMPLEMENTED until then."""
+    """Select events of the past and freeze the list; nothing is sent."""
     StartReplay: _aio.UnaryStreamMultiCallable[_replays_pb2.StartReplayRequest, _replays_pb2.StartReplayResponse]  # type: ignore[assignment]
-    """Send what a plan holds."""
+    """Send what a plan holds, and tell how it goes; it goes on when the caller leaves."""
+    WatchReplay: _aio.UnaryStreamMultiCallable[_replays_pb2.WatchReplayRequest, _replays_pb2.WatchReplayResponse]  # type: ignore[assignment]
+    """The same telling for one that runs, or has ended."""
+    GetReplay: _aio.UnaryUnaryMultiCallable[_replays_pb2.GetReplayRequest, _replays_pb2.GetReplayResponse]  # type: ignore[assignment]
+    """A plan, how its run stands, and the proof of its account."""
+    ListReplays: _aio.UnaryUnaryMultiCallable[_replays_pb2.ListReplaysRequest, _replays_pb2.ListReplaysResponse]  # type: ignore[assignment]
+    """All plans."""
+    PauseReplay: _aio.UnaryUnaryMultiCallable[_replays_pb2.PauseReplayRequest, _replays_pb2.PauseReplayResponse]  # type: ignore[assignment]
+    """Send nothing more until resumed."""
+    ResumeReplay: _aio.UnaryUnaryMultiCallable[_replays_pb2.ResumeReplayRequest, _replays_pb2.ResumeReplayResponse]  # type: ignore[assignment]
+    """Send on."""
+    SetReplayRate: _aio.UnaryUnaryMultiCallable[_replays_pb2.SetReplayRateRequest, _replays_pb2.SetReplayRateResponse]  # type: ignore[assignment]
+    """Send so many messages a second from now on."""
+    ConfirmReplay: _aio.UnaryUnaryMultiCallable[_replays_pb2.ConfirmReplayRequest, _replays_pb2.ConfirmReplayResponse]  # type: ignore[assignment]
+    """The canary was good: send the rest."""
+    CancelReplay: _aio.UnaryUnaryMultiCallable[_replays_pb2.CancelReplayRequest, _replays_pb2.CancelReplayResponse]  # type: ignore[assignment]
+    """Send nothing more for good; what is under way ends."""
+    IssueKey: _aio.UnaryUnaryMultiCallable[_keys_pb2.IssueKeyRequest, _keys_pb2.IssueKeyResponse]  # type: ignore[assignment]
+    """Make an API key with which messages may be sent; the answer shows it, once."""
+    ListKeys: _aio.UnaryUnaryMultiCallable[_keys_pb2.ListKeysRequest, _keys_pb2.ListKeysResponse]  # type: ignore[assignment]
+    """All keys, and when each was used last."""
+    RevokeKey: _aio.UnaryUnaryMultiCallable[_keys_pb2.RevokeKeyRequest, _keys_pb2.RevokeKeyResponse]  # type: ignore[assignment]
+    """Take no message with it any more."""
 
 class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
     """What operators see and do. Every replica of ingress and egress answers all of it.
@@ -305,7 +350,7 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _replays_pb2.PlanReplayRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_replays_pb2.PlanReplayResponse], _abc.AsyncIterator[_replays_pb2.PlanReplayResponse]]:
-        """Replays, which come later, answer UNIMPLEMENTED until then."""
+        """Select events of the past and freeze the list; nothing is sent."""
 
     @_abc_1.abstractmethod
     def StartReplay(
@@ -313,6 +358,94 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _replays_pb2.StartReplayRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_replays_pb2.StartReplayResponse], _abc.AsyncIterator[_replays_pb2.StartReplayResponse]]:
-        """Send what a plan holds."""
+        """Send what a plan holds, and tell how it goes; it goes on when the caller leaves."""
+
+    @_abc_1.abstractmethod
+    def WatchReplay(
+        self,
+        request: _replays_pb2.WatchReplayRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_replays_pb2.WatchReplayResponse], _abc.AsyncIterator[_replays_pb2.WatchReplayResponse]]:
+        """The same telling for one that runs, or has ended."""
+
+    @_abc_1.abstractmethod
+    def GetReplay(
+        self,
+        request: _replays_pb2.GetReplayRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_replays_pb2.GetReplayResponse, _abc.Awaitable[_replays_pb2.GetReplayResponse]]:
+        """A plan, how its run stands, and the proof of its account."""
+
+    @_abc_1.abstractmethod
+    def ListReplays(
+        self,
+        request: _replays_pb2.ListReplaysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_replays_pb2.ListReplaysResponse, _abc.Awaitable[_replays_pb2.ListReplaysResponse]]:
+        """All plans."""
+
+    @_abc_1.abstractmethod
+    def PauseReplay(
+        self,
+        request: _replays_pb2.PauseReplayRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_replays_pb2.PauseReplayResponse, _abc.Awaitable[_replays_pb2.PauseReplayResponse]]:
+        """Send nothing more until resumed."""
+
+    @_abc_1.abstractmethod
+    def ResumeReplay(
+        self,
+        request: _replays_pb2.ResumeReplayRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_replays_pb2.ResumeReplayResponse, _abc.Awaitable[_replays_pb2.ResumeReplayResponse]]:
+        """Send on."""
+
+    @_abc_1.abstractmethod
+    def SetReplayRate(
+        self,
+        request: _replays_pb2.SetReplayRateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_replays_pb2.SetReplayRateResponse, _abc.Awaitable[_replays_pb2.SetReplayRateResponse]]:
+        """Send so many messages a second from now on."""
+
+    @_abc_1.abstractmethod
+    def ConfirmReplay(
+        self,
+        request: _replays_pb2.ConfirmReplayRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_replays_pb2.ConfirmReplayResponse, _abc.Awaitable[_replays_pb2.ConfirmReplayResponse]]:
+        """The canary was good: send the rest."""
+
+    @_abc_1.abstractmethod
+    def CancelReplay(
+        self,
+        request: _replays_pb2.CancelReplayRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_replays_pb2.CancelReplayResponse, _abc.Awaitable[_replays_pb2.CancelReplayResponse]]:
+        """Send nothing more for good; what is under way ends."""
+
+    @_abc_1.abstractmethod
+    def IssueKey(
+        self,
+        request: _keys_pb2.IssueKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_keys_pb2.IssueKeyResponse, _abc.Awaitable[_keys_pb2.IssueKeyResponse]]:
+        """Make an API key with which messages may be sent; the answer shows it, once."""
+
+    @_abc_1.abstractmethod
+    def ListKeys(
+        self,
+        request: _keys_pb2.ListKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_keys_pb2.ListKeysResponse, _abc.Awaitable[_keys_pb2.ListKeysResponse]]:
+        """All keys, and when each was used last."""
+
+    @_abc_1.abstractmethod
+    def RevokeKey(
+        self,
+        request: _keys_pb2.RevokeKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_keys_pb2.RevokeKeyResponse, _abc.Awaitable[_keys_pb2.RevokeKeyResponse]]:
+        """Take no message with it any more."""
 
 def add_ControlServiceServicer_to_server(servicer: ControlServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

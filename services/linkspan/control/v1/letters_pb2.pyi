@@ -294,7 +294,7 @@ class GetDeadLetterResponse(_message.Message):
     def letter(self) -> Global___DeadLetter: ...
     @_builtins.property
     def headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The event's headers, as text where they are."""
+        """The event's headers as text; the digest in hex."""
 
     def __init__(
         self,

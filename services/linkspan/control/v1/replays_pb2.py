@@ -22,22 +22,105 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from linkspan.control.v1 import commands_pb2 as linkspan_dot_control_dot_v1_dot_commands__pb2
+from linkspan.control.v1 import messages_pb2 as linkspan_dot_control_dot_v1_dot_messages__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!linkspan/control/v1/replays.proto\x12\x13linkspan.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc3\x01\n\x11PlanReplayRequest\x12\x0c\n\x04\x66low\x18\x01 \x01(\t\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04keys\x18\x04 \x03(\t\x12\x13\n\x0bmessage_ids\x18\x05 \x03(\t\x12\x17\n\x0f\x63orrelation_ids\x18\x06 \x03(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\"3\n\x12PlanReplayResponse\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x0f\n\x07scanned\x18\x02 \x01(\x03\"2\n\x12StartReplayRequest\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"1\n\x13StartReplayResponse\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x0c\n\x04sent\x18\x02 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!linkspan/control/v1/replays.proto\x12\x13linkspan.control.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"linkspan/control/v1/commands.proto\x1a\"linkspan/control/v1/messages.proto\"\xde\x03\n\x11PlanReplayRequest\x12\x0c\n\x04\x66low\x18\x01 \x01(\t\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04keys\x18\x04 \x03(\t\x12\x13\n\x0bmessage_ids\x18\x05 \x03(\t\x12\x17\n\x0f\x63orrelation_ids\x18\x06 \x03(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\r\n\x05types\x18\x08 \x03(\t\x12\x34\n\x08statuses\x18\t \x03(\x0e\x32\".linkspan.control.v1.MessageStatus\x12\x38\n\x0cnot_statuses\x18\n \x03(\x0e\x32\".linkspan.control.v1.MessageStatus\x12\x11\n\ttransform\x18\x0b \x01(\t\x12\x11\n\tpredicate\x18\x0c \x01(\t\x12\x31\n\x07offsets\x18\r \x03(\x0b\x32 .linkspan.control.v1.OffsetRange\x12\x14\n\x0c\x64\x65\x61\x64_letters\x18\x0e \x01(\x08\x12\x0c\n\x04\x64iff\x18\x0f \x01(\x08\x12\x0f\n\x07samples\x18\x10 \x01(\x05\x12\x0c\n\x04rate\x18\x11 \x01(\x01\"<\n\x0bOffsetRange\x12\x11\n\tpartition\x18\x01 \x01(\x05\x12\r\n\x05\x66irst\x18\x02 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x03\"\x7f\n\x12PlanReplayResponse\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x0f\n\x07scanned\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\x12\x10\n\x08selected\x18\x04 \x01(\x03\x12)\n\x06\x66rozen\x18\x05 \x01(\x0b\x32\x19.linkspan.control.v1.Plan\"\xe3\x07\n\x04Plan\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x0c\n\x04\x66low\x18\x02 \x01(\t\x12\n\n\x02\x62y\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12&\n\x02\x61t\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06sha256\x18\x06 \x01(\t\x12\x0f\n\x07records\x18\x07 \x01(\x03\x12\r\n\x05\x62ytes\x18\x08 \x01(\x03\x12\x41\n\x0c\x64ispositions\x18\t \x03(\x0b\x32+.linkspan.control.v1.Plan.DispositionsEntry\x12\x35\n\x06\x66orced\x18\n \x03(\x0b\x32%.linkspan.control.v1.Plan.ForcedEntry\x12<\n\nforced_all\x18\x0b \x03(\x0b\x32(.linkspan.control.v1.Plan.ForcedAllEntry\x12\x39\n\x08statuses\x18\x0c \x03(\x0b\x32\'.linkspan.control.v1.Plan.StatusesEntry\x12\x33\n\x05hours\x18\r \x03(\x0b\x32$.linkspan.control.v1.Plan.HoursEntry\x12+\n\x04keys\x18\x0e \x03(\x0b\x32\x1d.linkspan.control.v1.KeyCount\x12\x15\n\rdistinct_keys\x18\x0f \x01(\x03\x12,\n\testimated\x18\x10 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\x07samples\x18\x11 \x03(\x0b\x32\x1f.linkspan.control.v1.PlanSample\x12\x11\n\tselection\x18\x12 \x01(\t\x12/\n\x05phase\x18\x13 \x01(\x0e\x32 .linkspan.control.v1.ReplayPhase\x12\x1a\n\x12predicate_failures\x18\x14 \x01(\x03\x12\x19\n\x11predicate_failure\x18\x15 \x01(\t\x12\x0f\n\x07scanned\x18\x16 \x01(\x03\x1a\x33\n\x11\x44ispositionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a-\n\x0b\x46orcedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x30\n\x0e\x46orcedAllEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a/\n\rStatusesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a,\n\nHoursEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"&\n\x08KeyCount\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"\x81\x02\n\nPlanSample\x12\x11\n\tpartition\x18\x01 \x01(\x05\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x12\n\nmessage_id\x18\x03 \x01(\t\x12\x10\n\x03key\x18\x04 \x01(\tH\x00\x88\x01\x01\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06status\x18\x06 \x01(\t\x12\x13\n\x0b\x64isposition\x18\x07 \x01(\t\x12\x0b\n\x03now\x18\x08 \x01(\t\x12\x0c\n\x04then\x18\t \x01(\t\x12\r\n\x05\x65rror\x18\n \x01(\t\x12\x11\n\ttransform\x18\x0b \x01(\t\x12\x0f\n\x07\x64iffers\x18\x0c \x01(\x08\x42\x06\n\x04_key\"\x82\x03\n\x12StartReplayRequest\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\x0c\n\x04rate\x18\x04 \x01(\x01\x12\x0e\n\x06\x63\x61nary\x18\x05 \x01(\x03\x12\'\n\x04ramp\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x0cmax_failures\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12,\n\tabort_lag\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\tyield_lag\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10wait_for_breaker\x18\n \x01(\x08\x12\r\n\x05\x66orce\x18\x0b \x01(\x08\x12\x18\n\x10\x61llow_superseded\x18\x0c \x01(\x08\x12\n\n\x02to\x18\r \x01(\t\x12\r\n\x05\x61s_of\x18\x0e \x01(\x08\x12\x10\n\x08\x65xpected\x18\x0f \x01(\x03\x42\x0f\n\r_max_failures\"\x90\x01\n\x13StartReplayResponse\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x0c\n\x04sent\x18\x02 \x01(\x03\x12+\n\x06replay\x18\x03 \x01(\x0b\x32\x1b.linkspan.control.v1.Replay\x12\x30\n\x06\x65rrors\x18\x04 \x03(\x0b\x32 .linkspan.control.v1.ReplayError\",\n\x0bReplayError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"\xa7\x05\n\x06Replay\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x0c\n\x04\x66low\x18\x02 \x01(\t\x12/\n\x05phase\x18\x03 \x01(\x0e\x32 .linkspan.control.v1.ReplayPhase\x12\n\n\x02\x62y\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12+\n\x07started\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05\x65nded\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07records\x18\x08 \x01(\x03\x12\x0f\n\x07to_send\x18\t \x01(\x03\x12\x43\n\x0c\x64ispositions\x18\n \x03(\x0b\x32-.linkspan.control.v1.Replay.DispositionsEntry\x12\x10\n\x08\x66inished\x18\x0b \x01(\x03\x12\x11\n\tin_flight\x18\x0c \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\r \x01(\x03\x12\x0c\n\x04rate\x18\x0e \x01(\x01\x12\x12\n\nrate_limit\x18\x0f \x01(\x01\x12,\n\tremaining\x18\x10 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05waits\x18\x11 \x01(\t\x12\x14\n\x0c\x65nded_reason\x18\x12 \x01(\t\x12\x10\n\x08\x65nded_by\x18\x13 \x01(\t\x12\n\n\x02to\x18\x14 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x15 \x01(\x08\x12\r\n\x05\x66orce\x18\x16 \x01(\x08\x12\x18\n\x10\x61llow_superseded\x18\x17 \x01(\x08\x12\r\n\x05\x61s_of\x18\x18 \x01(\x08\x12/\n\x05proof\x18\x19 \x01(\x0b\x32 .linkspan.control.v1.ReplayProof\x1a\x33\n\x11\x44ispositionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xff\x01\n\x0bReplayProof\x12\x0c\n\x04once\x18\x01 \x01(\x03\x12\x0c\n\x04none\x18\x02 \x01(\x03\x12\x1d\n\x15repeated_dispositions\x18\x03 \x01(\x03\x12\x16\n\x0elist_unchanged\x18\x04 \x01(\x08\x12H\n\x0c\x64ispositions\x18\x05 \x03(\x0b\x32\x32.linkspan.control.v1.ReplayProof.DispositionsEntry\x12\x0e\n\x06proven\x18\x06 \x01(\x08\x12\x0e\n\x06strays\x18\x07 \x01(\x03\x1a\x33\n\x11\x44ispositionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\"\n\x12WatchReplayRequest\x12\x0c\n\x04plan\x18\x01 \x01(\t\"B\n\x13WatchReplayResponse\x12+\n\x06replay\x18\x01 \x01(\x0b\x32\x1b.linkspan.control.v1.Replay\"i\n\x10GetReplayRequest\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\r\n\x05proof\x18\x02 \x01(\x08\x12\x38\n\x07options\x18\x03 \x01(\x0b\x32\'.linkspan.control.v1.StartReplayRequest\"\xdf\x01\n\x11GetReplayResponse\x12\'\n\x04plan\x18\x01 \x01(\x0b\x32\x19.linkspan.control.v1.Plan\x12+\n\x06replay\x18\x02 \x01(\x0b\x32\x1b.linkspan.control.v1.Replay\x12\x44\n\x07\x63ounted\x18\x03 \x03(\x0b\x32\x33.linkspan.control.v1.GetReplayResponse.CountedEntry\x1a.\n\x0c\x43ountedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"I\n\x12ListReplaysRequest\x12\x0c\n\x04\x66low\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x86\x01\n\x13ListReplaysResponse\x12(\n\x05plans\x18\x01 \x03(\x0b\x32\x19.linkspan.control.v1.Plan\x12,\n\x07replays\x18\x02 \x03(\x0b\x32\x1b.linkspan.control.v1.Replay\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"2\n\x12PauseReplayRequest\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"D\n\x13PauseReplayResponse\x12-\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1c.linkspan.control.v1.Command\"3\n\x13ResumeReplayRequest\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"E\n\x14ResumeReplayResponse\x12-\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1c.linkspan.control.v1.Command\"B\n\x14SetReplayRateRequest\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x0c\n\x04rate\x18\x02 \x01(\x01\x12\x0e\n\x06reason\x18\x03 \x01(\t\"F\n\x15SetReplayRateResponse\x12-\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1c.linkspan.control.v1.Command\"4\n\x14\x43onfirmReplayRequest\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"F\n\x15\x43onfirmReplayResponse\x12-\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1c.linkspan.control.v1.Command\"3\n\x13\x43\x61ncelReplayRequest\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"E\n\x14\x43\x61ncelReplayResponse\x12-\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1c.linkspan.control.v1.Command*\xfc\x01\n\x0bReplayPhase\x12\x1c\n\x18REPLAY_PHASE_UNSPECIFIED\x10\x00\x12\x18\n\x14REPLAY_PHASE_PLANNED\x10\x01\x12\x18\n\x14REPLAY_PHASE_RUNNING\x10\x02\x12\x17\n\x13REPLAY_PHASE_PAUSED\x10\x03\x12\x17\n\x13REPLAY_PHASE_CANARY\x10\x04\x12\x17\n\x13REPLAY_PHASE_ENDING\x10\x05\x12\x1a\n\x16REPLAY_PHASE_COMPLETED\x10\x06\x12\x1a\n\x16REPLAY_PHASE_CANCELLED\x10\x07\x12\x18\n\x14REPLAY_PHASE_ABORTED\x10\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'linkspan.control.v1.replays_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PLANREPLAYREQUEST']._serialized_start=92
-  _globals['_PLANREPLAYREQUEST']._serialized_end=287
-  _globals['_PLANREPLAYRESPONSE']._serialized_start=289
-  _globals['_PLANREPLAYRESPONSE']._serialized_end=340
-  _globals['_STARTREPLAYREQUEST']._serialized_start=342
-  _globals['_STARTREPLAYREQUEST']._serialized_end=392
-  _globals['_STARTREPLAYRESPONSE']._serialized_start=394
-  _globals['_STARTREPLAYRESPONSE']._serialized_end=443
+  _globals['_PLAN_DISPOSITIONSENTRY']._loaded_options = None
+  _globals['_PLAN_DISPOSITIONSENTRY']._serialized_options = b'8\001'
+  _globals['_PLAN_FORCEDENTRY']._loaded_options = None
+  _globals['_PLAN_FORCEDENTRY']._serialized_options = b'8\001'
+  _globals['_PLAN_FORCEDALLENTRY']._loaded_options = None
+  _globals['_PLAN_FORCEDALLENTRY']._serialized_options = b'8\001'
+  _globals['_PLAN_STATUSESENTRY']._loaded_options = None
+  _globals['_PLAN_STATUSESENTRY']._serialized_options = b'8\001'
+  _globals['_PLAN_HOURSENTRY']._loaded_options = None
+  _globals['_PLAN_HOURSENTRY']._serialized_options = b'8\001'
+  _globals['_REPLAY_DISPOSITIONSENTRY']._loaded_options = None
+  _globals['_REPLAY_DISPOSITIONSENTRY']._serialized_options = b'8\001'
+  _globals['_REPLAYPROOF_DISPOSITIONSENTRY']._loaded_options = None
+  _globals['_REPLAYPROOF_DISPOSITIONSENTRY']._serialized_options = b'8\001'
+  _globals['_GETREPLAYRESPONSE_COUNTEDENTRY']._loaded_options = None
+  _globals['_GETREPLAYRESPONSE_COUNTEDENTRY']._serialized_options = b'8\001'
+  _globals['_REPLAYPHASE']._serialized_start=4973
+  _globals['_REPLAYPHASE']._serialized_end=5225
+  _globals['_PLANREPLAYREQUEST']._serialized_start=196
+  _globals['_PLANREPLAYREQUEST']._serialized_end=674
+  _globals['_OFFSETRANGE']._serialized_start=676
+  _globals['_OFFSETRANGE']._serialized_end=736
+  _globals['_PLANREPLAYRESPONSE']._serialized_start=738
+  _globals['_PLANREPLAYRESPONSE']._serialized_end=865
+  _globals['_PLAN']._serialized_start=868
+  _globals['_PLAN']._serialized_end=1863
+  _globals['_PLAN_DISPOSITIONSENTRY']._serialized_start=1620
+  _globals['_PLAN_DISPOSITIONSENTRY']._serialized_end=1671
+  _globals['_PLAN_FORCEDENTRY']._serialized_start=1673
+  _globals['_PLAN_FORCEDENTRY']._serialized_end=1718
+  _globals['_PLAN_FORCEDALLENTRY']._serialized_start=1720
+  _globals['_PLAN_FORCEDALLENTRY']._serialized_end=1768
+  _globals['_PLAN_STATUSESENTRY']._serialized_start=1770
+  _globals['_PLAN_STATUSESENTRY']._serialized_end=1817
+  _globals['_PLAN_HOURSENTRY']._serialized_start=1819
+  _globals['_PLAN_HOURSENTRY']._serialized_end=1863
+  _globals['_KEYCOUNT']._serialized_start=1865
+  _globals['_KEYCOUNT']._serialized_end=1903
+  _globals['_PLANSAMPLE']._serialized_start=1906
+  _globals['_PLANSAMPLE']._serialized_end=2163
+  _globals['_STARTREPLAYREQUEST']._serialized_start=2166
+  _globals['_STARTREPLAYREQUEST']._serialized_end=2552
+  _globals['_STARTREPLAYRESPONSE']._serialized_start=2555
+  _globals['_STARTREPLAYRESPONSE']._serialized_end=2699
+  _globals['_REPLAYERROR']._serialized_start=2701
+  _globals['_REPLAYERROR']._serialized_end=2745
+  _globals['_REPLAY']._serialized_start=2748
+  _globals['_REPLAY']._serialized_end=3427
+  _globals['_REPLAY_DISPOSITIONSENTRY']._serialized_start=1620
+  _globals['_REPLAY_DISPOSITIONSENTRY']._serialized_end=1671
+  _globals['_REPLAYPROOF']._serialized_start=3430
+  _globals['_REPLAYPROOF']._serialized_end=3685
+  _globals['_REPLAYPROOF_DISPOSITIONSENTRY']._serialized_start=1620
+  _globals['_REPLAYPROOF_DISPOSITIONSENTRY']._serialized_end=1671
+  _globals['_WATCHREPLAYREQUEST']._serialized_start=3687
+  _globals['_WATCHREPLAYREQUEST']._serialized_end=3721
+  _globals['_WATCHREPLAYRESPONSE']._serialized_start=3723
+  _globals['_WATCHREPLAYRESPONSE']._serialized_end=3789
+  _globals['_GETREPLAYREQUEST']._serialized_start=3791
+  _globals['_GETREPLAYREQUEST']._serialized_end=3896
+  _globals['_GETREPLAYRESPONSE']._serialized_start=3899
+  _globals['_GETREPLAYRESPONSE']._serialized_end=4122
+  _globals['_GETREPLAYRESPONSE_COUNTEDENTRY']._serialized_start=4076
+  _globals['_GETREPLAYRESPONSE_COUNTEDENTRY']._serialized_end=4122
+  _globals['_LISTREPLAYSREQUEST']._serialized_start=4124
+  _globals['_LISTREPLAYSREQUEST']._serialized_end=4197
+  _globals['_LISTREPLAYSRESPONSE']._serialized_start=4200
+  _globals['_LISTREPLAYSRESPONSE']._serialized_end=4334
+  _globals['_PAUSEREPLAYREQUEST']._serialized_start=4336
+  _globals['_PAUSEREPLAYREQUEST']._serialized_end=4386
+  _globals['_PAUSEREPLAYRESPONSE']._serialized_start=4388
+  _globals['_PAUSEREPLAYRESPONSE']._serialized_end=4456
+  _globals['_RESUMEREPLAYREQUEST']._serialized_start=4458
+  _globals['_RESUMEREPLAYREQUEST']._serialized_end=4509
+  _globals['_RESUMEREPLAYRESPONSE']._serialized_start=4511
+  _globals['_RESUMEREPLAYRESPONSE']._serialized_end=4580
+  _globals['_SETREPLAYRATEREQUEST']._serialized_start=4582
+  _globals['_SETREPLAYRATEREQUEST']._serialized_end=4648
+  _globals['_SETREPLAYRATERESPONSE']._serialized_start=4650
+  _globals['_SETREPLAYRATERESPONSE']._serialized_end=4720
+  _globals['_CONFIRMREPLAYREQUEST']._serialized_start=4722
+  _globals['_CONFIRMREPLAYREQUEST']._serialized_end=4774
+  _globals['_CONFIRMREPLAYRESPONSE']._serialized_start=4776
+  _globals['_CONFIRMREPLAYRESPONSE']._serialized_end=4846
+  _globals['_CANCELREPLAYREQUEST']._serialized_start=4848
+  _globals['_CANCELREPLAYREQUEST']._serialized_end=4899
+  _globals['_CANCELREPLAYRESPONSE']._serialized_start=4901
+  _globals['_CANCELREPLAYRESPONSE']._serialized_end=4970
 # @@protoc_insertion_point(module_scope)

@@ -5,9 +5,13 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from linkspan.control.v1 import commands_pb2 as _commands_pb2
+from linkspan.control.v1 import messages_pb2 as _messages_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,9 +23,44 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ReplayPhase:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReplayPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReplayPhase.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REPLAY_PHASE_UNSPECIFIED: _ReplayPhase.ValueType  # 0
+    REPLAY_PHASE_PLANNED: _ReplayPhase.ValueType  # 1
+    """Frozen, nothing is sent."""
+    REPLAY_PHASE_RUNNING: _ReplayPhase.ValueType  # 2
+    REPLAY_PHASE_PAUSED: _ReplayPhase.ValueType  # 3
+    REPLAY_PHASE_CANARY: _ReplayPhase.ValueType  # 4
+    """The canary is out; waits for ConfirmReplay."""
+    REPLAY_PHASE_ENDING: _ReplayPhase.ValueType  # 5
+    """Cancelled or aborted; what is under way ends."""
+    REPLAY_PHASE_COMPLETED: _ReplayPhase.ValueType  # 6
+    REPLAY_PHASE_CANCELLED: _ReplayPhase.ValueType  # 7
+    REPLAY_PHASE_ABORTED: _ReplayPhase.ValueType  # 8
+
+class ReplayPhase(_ReplayPhase, metaclass=_ReplayPhaseEnumTypeWrapper): ...
+
+REPLAY_PHASE_UNSPECIFIED: ReplayPhase.ValueType  # 0
+REPLAY_PHASE_PLANNED: ReplayPhase.ValueType  # 1
+"""Frozen, nothing is sent."""
+REPLAY_PHASE_RUNNING: ReplayPhase.ValueType  # 2
+REPLAY_PHASE_PAUSED: ReplayPhase.ValueType  # 3
+REPLAY_PHASE_CANARY: ReplayPhase.ValueType  # 4
+"""The canary is out; waits for ConfirmReplay."""
+REPLAY_PHASE_ENDING: ReplayPhase.ValueType  # 5
+"""Cancelled or aborted; what is under way ends."""
+REPLAY_PHASE_COMPLETED: ReplayPhase.ValueType  # 6
+REPLAY_PHASE_CANCELLED: ReplayPhase.ValueType  # 7
+REPLAY_PHASE_ABORTED: ReplayPhase.ValueType  # 8
+Global___ReplayPhase: _TypeAlias = ReplayPhase  # noqa: Y015
+
 @_typing.final
 class PlanReplayRequest(_message.Message):
-    """Which events of the past are meant."""
+    """Which events of the past are meant; all fields that are set must fit."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -32,18 +71,57 @@ class PlanReplayRequest(_message.Message):
     MESSAGE_IDS_FIELD_NUMBER: _builtins.int
     CORRELATION_IDS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    TYPES_FIELD_NUMBER: _builtins.int
+    STATUSES_FIELD_NUMBER: _builtins.int
+    NOT_STATUSES_FIELD_NUMBER: _builtins.int
+    TRANSFORM_FIELD_NUMBER: _builtins.int
+    PREDICATE_FIELD_NUMBER: _builtins.int
+    OFFSETS_FIELD_NUMBER: _builtins.int
+    DEAD_LETTERS_FIELD_NUMBER: _builtins.int
+    DIFF_FIELD_NUMBER: _builtins.int
+    SAMPLES_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
     flow: _builtins.str
     reason: _builtins.str
+    """Why; at least one character."""
+    transform: _builtins.str
+    """What was delivered was made by the transform with this hash."""
+    predicate: _builtins.str
+    """JSONata over the message {header, payload, metadata}; those of which it is true."""
+    dead_letters: _builtins.bool
+    """Dead letters, and what waits behind them, alone."""
+    diff: _builtins.bool
+    """What the transform makes of each sample today, beside what was delivered then."""
+    samples: _builtins.int
+    """Samples to show; 0: 5, at most 100."""
+    rate: _builtins.float
+    """For the estimated time, messages a second; 0: as fast as it was of late."""
     @_builtins.property
-    def since(self) -> _timestamp_pb2.Timestamp: ...
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Accepted then or later."""
+
     @_builtins.property
-    def until(self) -> _timestamp_pb2.Timestamp: ...
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Accepted before."""
+
     @_builtins.property
     def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def message_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def correlation_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def statuses(self) -> _containers.RepeatedScalarFieldContainer[_messages_pb2.MessageStatus.ValueType]:
+        """Their status now is one of these."""
+
+    @_builtins.property
+    def not_statuses(self) -> _containers.RepeatedScalarFieldContainer[_messages_pb2.MessageStatus.ValueType]:
+        """Their status now is none of these."""
+
+    @_builtins.property
+    def offsets(self) -> _containers.RepeatedCompositeFieldContainer[Global___OffsetRange]: ...
     def __init__(
         self,
         *,
@@ -54,40 +132,898 @@ class PlanReplayRequest(_message.Message):
         message_ids: _abc.Iterable[_builtins.str] | None = ...,
         correlation_ids: _abc.Iterable[_builtins.str] | None = ...,
         reason: _builtins.str = ...,
+        types: _abc.Iterable[_builtins.str] | None = ...,
+        statuses: _abc.Iterable[_messages_pb2.MessageStatus.ValueType] | None = ...,
+        not_statuses: _abc.Iterable[_messages_pb2.MessageStatus.ValueType] | None = ...,
+        transform: _builtins.str = ...,
+        predicate: _builtins.str = ...,
+        offsets: _abc.Iterable[Global___OffsetRange] | None = ...,
+        dead_letters: _builtins.bool = ...,
+        diff: _builtins.bool = ...,
+        samples: _builtins.int = ...,
+        rate: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["correlation_ids", b"correlation_ids", "flow", b"flow", "keys", b"keys", "message_ids", b"message_ids", "reason", b"reason", "since", b"since", "until", b"until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["correlation_ids", b"correlation_ids", "dead_letters", b"dead_letters", "diff", b"diff", "flow", b"flow", "keys", b"keys", "message_ids", b"message_ids", "not_statuses", b"not_statuses", "offsets", b"offsets", "predicate", b"predicate", "rate", b"rate", "reason", b"reason", "samples", b"samples", "since", b"since", "statuses", b"statuses", "transform", b"transform", "types", b"types", "until", b"until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PlanReplayRequest: _TypeAlias = PlanReplayRequest  # noqa: Y015
 
 @_typing.final
+class OffsetRange(_message.Message):
+    """Of event offsets."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTITION_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    partition: _builtins.int
+    first: _builtins.int
+    end: _builtins.int
+    """The offset after the last; 0: the log's end."""
+    def __init__(
+        self,
+        *,
+        partition: _builtins.int = ...,
+        first: _builtins.int = ...,
+        end: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "first", b"first", "partition", b"partition"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OffsetRange: _TypeAlias = OffsetRange  # noqa: Y015
+
+@_typing.final
 class PlanReplayResponse(_message.Message):
+    """Progress until the last one, which has the plan."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     PLAN_FIELD_NUMBER: _builtins.int
     SCANNED_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    SELECTED_FIELD_NUMBER: _builtins.int
+    FROZEN_FIELD_NUMBER: _builtins.int
     plan: _builtins.str
+    """Id of the plan, once it is frozen."""
     scanned: _builtins.int
-    """Records scanned so far."""
+    """Records scanned so far, events and outcomes."""
+    total: _builtins.int
+    """Records to scan."""
+    selected: _builtins.int
+    """Events that fit so far."""
+    @_builtins.property
+    def frozen(self) -> Global___Plan: ...
     def __init__(
         self,
         *,
         plan: _builtins.str = ...,
         scanned: _builtins.int = ...,
+        total: _builtins.int = ...,
+        selected: _builtins.int = ...,
+        frozen: Global___Plan | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["frozen", b"frozen"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "scanned", b"scanned"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frozen", b"frozen", "plan", b"plan", "scanned", b"scanned", "selected", b"selected", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PlanReplayResponse: _TypeAlias = PlanReplayResponse  # noqa: Y015
 
 @_typing.final
+class Plan(_message.Message):
+    """A frozen list of events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class DispositionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class ForcedEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class ForcedAllEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class StatusesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class HoursEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PLAN_FIELD_NUMBER: _builtins.int
+    FLOW_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    DISPOSITIONS_FIELD_NUMBER: _builtins.int
+    FORCED_FIELD_NUMBER: _builtins.int
+    FORCED_ALL_FIELD_NUMBER: _builtins.int
+    STATUSES_FIELD_NUMBER: _builtins.int
+    HOURS_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    DISTINCT_KEYS_FIELD_NUMBER: _builtins.int
+    ESTIMATED_FIELD_NUMBER: _builtins.int
+    SAMPLES_FIELD_NUMBER: _builtins.int
+    SELECTION_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    PREDICATE_FAILURES_FIELD_NUMBER: _builtins.int
+    PREDICATE_FAILURE_FIELD_NUMBER: _builtins.int
+    SCANNED_FIELD_NUMBER: _builtins.int
+    plan: _builtins.str
+    flow: _builtins.str
+    by: _builtins.str
+    reason: _builtins.str
+    sha256: _builtins.str
+    """Of the list, hexadecimal."""
+    records: _builtins.int
+    bytes: _builtins.int
+    """Bytes of the events."""
+    distinct_keys: _builtins.int
+    selection: _builtins.str
+    """JSON: what was asked for."""
+    phase: Global___ReplayPhase.ValueType
+    predicate_failures: _builtins.int
+    """Messages of which the predicate could not be asked, though they can be read: they are not in the list."""
+    predicate_failure: _builtins.str
+    """Why, of the first of them."""
+    scanned: _builtins.int
+    """Records that were scanned, events and outcomes."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def dispositions(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """By disposition, with the usual options; "delivered": to send."""
+
+    @_builtins.property
+    def forced(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """The same with force; with force and allow_superseded."""
+
+    @_builtins.property
+    def forced_all(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
+    @_builtins.property
+    def statuses(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """By status of the message when the plan was made."""
+
+    @_builtins.property
+    def hours(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Events accepted in each hour, "2026-11-28T14:00Z"."""
+
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyCount]:
+        """The keys with the most of them."""
+
+    @_builtins.property
+    def estimated(self) -> _duration_pb2.Duration:
+        """How long a run takes at the rate that was named."""
+
+    @_builtins.property
+    def samples(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlanSample]: ...
+    def __init__(
+        self,
+        *,
+        plan: _builtins.str = ...,
+        flow: _builtins.str = ...,
+        by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        sha256: _builtins.str = ...,
+        records: _builtins.int = ...,
+        bytes: _builtins.int = ...,
+        dispositions: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        forced: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        forced_all: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        statuses: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        hours: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        keys: _abc.Iterable[Global___KeyCount] | None = ...,
+        distinct_keys: _builtins.int = ...,
+        estimated: _duration_pb2.Duration | None = ...,
+        samples: _abc.Iterable[Global___PlanSample] | None = ...,
+        selection: _builtins.str = ...,
+        phase: Global___ReplayPhase.ValueType = ...,
+        predicate_failures: _builtins.int = ...,
+        predicate_failure: _builtins.str = ...,
+        scanned: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "estimated", b"estimated"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "by", b"by", "bytes", b"bytes", "dispositions", b"dispositions", "distinct_keys", b"distinct_keys", "estimated", b"estimated", "flow", b"flow", "forced", b"forced", "forced_all", b"forced_all", "hours", b"hours", "keys", b"keys", "phase", b"phase", "plan", b"plan", "predicate_failure", b"predicate_failure", "predicate_failures", b"predicate_failures", "reason", b"reason", "records", b"records", "samples", b"samples", "scanned", b"scanned", "selection", b"selection", "sha256", b"sha256", "statuses", b"statuses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Plan: _TypeAlias = Plan  # noqa: Y015
+
+@_typing.final
+class KeyCount(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    count: _builtins.int
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeyCount: _TypeAlias = KeyCount  # noqa: Y015
+
+@_typing.final
+class PlanSample(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTITION_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    ACCEPTED_AT_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    DISPOSITION_FIELD_NUMBER: _builtins.int
+    NOW_FIELD_NUMBER: _builtins.int
+    THEN_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    TRANSFORM_FIELD_NUMBER: _builtins.int
+    DIFFERS_FIELD_NUMBER: _builtins.int
+    partition: _builtins.int
+    offset: _builtins.int
+    message_id: _builtins.str
+    key: _builtins.str
+    status: _builtins.str
+    disposition: _builtins.str
+    now: _builtins.str
+    """What the transform makes of it today, JSON; empty where it fails, then error says why."""
+    then: _builtins.str
+    """What was delivered then, JSON, by the transform of then; empty where nothing was, or it is not known any more."""
+    error: _builtins.str
+    transform: _builtins.str
+    """Hash of the transform of then."""
+    differs: _builtins.bool
+    """Both are there and differ."""
+    @_builtins.property
+    def accepted_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        partition: _builtins.int = ...,
+        offset: _builtins.int = ...,
+        message_id: _builtins.str = ...,
+        key: _builtins.str | None = ...,
+        accepted_at: _timestamp_pb2.Timestamp | None = ...,
+        status: _builtins.str = ...,
+        disposition: _builtins.str = ...,
+        now: _builtins.str = ...,
+        then: _builtins.str = ...,
+        error: _builtins.str = ...,
+        transform: _builtins.str = ...,
+        differs: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_key", b"_key", "accepted_at", b"accepted_at", "key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_key", b"_key", "accepted_at", b"accepted_at", "differs", b"differs", "disposition", b"disposition", "error", b"error", "key", b"key", "message_id", b"message_id", "now", b"now", "offset", b"offset", "partition", b"partition", "status", b"status", "then", b"then", "transform", b"transform"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__key: _TypeAlias = _typing.Literal["key"]  # noqa: Y015
+    _WhichOneofArgType__key: _TypeAlias = _typing.Literal["_key", b"_key"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__key) -> _WhichOneofReturnType__key | None: ...
+
+Global___PlanSample: _TypeAlias = PlanSample  # noqa: Y015
+
+@_typing.final
 class StartReplayRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAN_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    CANARY_FIELD_NUMBER: _builtins.int
+    RAMP_FIELD_NUMBER: _builtins.int
+    MAX_FAILURES_FIELD_NUMBER: _builtins.int
+    ABORT_LAG_FIELD_NUMBER: _builtins.int
+    YIELD_LAG_FIELD_NUMBER: _builtins.int
+    WAIT_FOR_BREAKER_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    ALLOW_SUPERSEDED_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    plan: _builtins.str
+    reason: _builtins.str
+    dry_run: _builtins.bool
+    """Nothing is sent: each event goes through the transform, and is counted."""
+    rate: _builtins.float
+    """Messages a second; 0: no limit of its own."""
+    canary: _builtins.int
+    """So many messages first, then ConfirmReplay; 0: no canary."""
+    max_failures: _builtins.float
+    """Aborts when this share of what was sent failed, 0 to 1; absent: 0.1."""
+    wait_for_breaker: _builtins.bool
+    """Waits, instead of aborting, when the destination's breaker opens."""
+    force: _builtins.bool
+    """Also what was delivered."""
+    allow_superseded: _builtins.bool
+    """Also what is older than what was delivered of its key."""
+    to: _builtins.str
+    """Name of another system; empty: the flow's destination."""
+    as_of: _builtins.bool
+    """By the transform of then."""
+    expected: _builtins.int
+    """The number of messages that the plan is to send with these options; refused with FAILED_PRECONDITION if it is
+    another. 0: no matter.
+    """
+    @_builtins.property
+    def ramp(self) -> _duration_pb2.Duration:
+        """In which the rate grows from a tenth to the whole."""
+
+    @_builtins.property
+    def abort_lag(self) -> _duration_pb2.Duration:
+        """Aborts when the oldest live event is as old; absent: never."""
+
+    @_builtins.property
+    def yield_lag(self) -> _duration_pb2.Duration:
+        """Gives way while the oldest live event is as old; absent: 5 s."""
+
+    def __init__(
+        self,
+        *,
+        plan: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+        rate: _builtins.float = ...,
+        canary: _builtins.int = ...,
+        ramp: _duration_pb2.Duration | None = ...,
+        max_failures: _builtins.float | None = ...,
+        abort_lag: _duration_pb2.Duration | None = ...,
+        yield_lag: _duration_pb2.Duration | None = ...,
+        wait_for_breaker: _builtins.bool = ...,
+        force: _builtins.bool = ...,
+        allow_superseded: _builtins.bool = ...,
+        to: _builtins.str = ...,
+        as_of: _builtins.bool = ...,
+        expected: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_failures", b"_max_failures", "abort_lag", b"abort_lag", "max_failures", b"max_failures", "ramp", b"ramp", "yield_lag", b"yield_lag"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_failures", b"_max_failures", "abort_lag", b"abort_lag", "allow_superseded", b"allow_superseded", "as_of", b"as_of", "canary", b"canary", "dry_run", b"dry_run", "expected", b"expected", "force", b"force", "max_failures", b"max_failures", "plan", b"plan", "ramp", b"ramp", "rate", b"rate", "reason", b"reason", "to", b"to", "wait_for_breaker", b"wait_for_breaker", "yield_lag", b"yield_lag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_failures: _TypeAlias = _typing.Literal["max_failures"]  # noqa: Y015
+    _WhichOneofArgType__max_failures: _TypeAlias = _typing.Literal["_max_failures", b"_max_failures"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_failures) -> _WhichOneofReturnType__max_failures | None: ...
+
+Global___StartReplayRequest: _TypeAlias = StartReplayRequest  # noqa: Y015
+
+@_typing.final
+class StartReplayResponse(_message.Message):
+    """Once a second until it has ended. It goes on where the caller does not listen; WatchReplay tells the same."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAN_FIELD_NUMBER: _builtins.int
+    SENT_FIELD_NUMBER: _builtins.int
+    REPLAY_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
+    plan: _builtins.str
+    sent: _builtins.int
+    """Messages delivered; of a dry run, those that would be sent so far."""
+    @_builtins.property
+    def replay(self) -> Global___Replay: ...
+    @_builtins.property
+    def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplayError]:
+        """Of a dry run: why events failed, the most frequent first."""
+
+    def __init__(
+        self,
+        *,
+        plan: _builtins.str = ...,
+        sent: _builtins.int = ...,
+        replay: Global___Replay | None = ...,
+        errors: _abc.Iterable[Global___ReplayError] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["replay", b"replay"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["errors", b"errors", "plan", b"plan", "replay", b"replay", "sent", b"sent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartReplayResponse: _TypeAlias = StartReplayResponse  # noqa: Y015
+
+@_typing.final
+class ReplayError(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    count: _builtins.int
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayError: _TypeAlias = ReplayError  # noqa: Y015
+
+@_typing.final
+class Replay(_message.Message):
+    """A plan under way, or one that was."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class DispositionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PLAN_FIELD_NUMBER: _builtins.int
+    FLOW_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    STARTED_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    TO_SEND_FIELD_NUMBER: _builtins.int
+    DISPOSITIONS_FIELD_NUMBER: _builtins.int
+    FINISHED_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    RATE_LIMIT_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
+    WAITS_FIELD_NUMBER: _builtins.int
+    ENDED_REASON_FIELD_NUMBER: _builtins.int
+    ENDED_BY_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    ALLOW_SUPERSEDED_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    plan: _builtins.str
+    flow: _builtins.str
+    phase: Global___ReplayPhase.ValueType
+    by: _builtins.str
+    reason: _builtins.str
+    records: _builtins.int
+    to_send: _builtins.int
+    finished: _builtins.int
+    """All that ended; equal to records when it has ended."""
+    in_flight: _builtins.int
+    failed: _builtins.int
+    rate: _builtins.float
+    """Messages a second now, and as it was told to."""
+    rate_limit: _builtins.float
+    waits: _builtins.str
+    """What it waits for: confirmation, live, breaker, paused, owner (nobody works on it); empty where it goes on."""
+    ended_reason: _builtins.str
+    """Why it was cancelled or aborted, and by whom."""
+    ended_by: _builtins.str
+    to: _builtins.str
+    dry_run: _builtins.bool
+    force: _builtins.bool
+    allow_superseded: _builtins.bool
+    as_of: _builtins.bool
+    @_builtins.property
+    def started(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def ended(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def dispositions(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Planned records that ended, by disposition."""
+
+    @_builtins.property
+    def remaining(self) -> _duration_pb2.Duration:
+        """Absent: not known."""
+
+    @_builtins.property
+    def proof(self) -> Global___ReplayProof:
+        """Only GetReplay with proof."""
+
+    def __init__(
+        self,
+        *,
+        plan: _builtins.str = ...,
+        flow: _builtins.str = ...,
+        phase: Global___ReplayPhase.ValueType = ...,
+        by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        started: _timestamp_pb2.Timestamp | None = ...,
+        ended: _timestamp_pb2.Timestamp | None = ...,
+        records: _builtins.int = ...,
+        to_send: _builtins.int = ...,
+        dispositions: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        finished: _builtins.int = ...,
+        in_flight: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        rate: _builtins.float = ...,
+        rate_limit: _builtins.float = ...,
+        remaining: _duration_pb2.Duration | None = ...,
+        waits: _builtins.str = ...,
+        ended_reason: _builtins.str = ...,
+        ended_by: _builtins.str = ...,
+        to: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+        force: _builtins.bool = ...,
+        allow_superseded: _builtins.bool = ...,
+        as_of: _builtins.bool = ...,
+        proof: Global___ReplayProof | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "proof", b"proof", "remaining", b"remaining", "started", b"started"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_superseded", b"allow_superseded", "as_of", b"as_of", "by", b"by", "dispositions", b"dispositions", "dry_run", b"dry_run", "ended", b"ended", "ended_by", b"ended_by", "ended_reason", b"ended_reason", "failed", b"failed", "finished", b"finished", "flow", b"flow", "force", b"force", "in_flight", b"in_flight", "phase", b"phase", "plan", b"plan", "proof", b"proof", "rate", b"rate", "rate_limit", b"rate_limit", "reason", b"reason", "records", b"records", "remaining", b"remaining", "started", b"started", "to", b"to", "to_send", b"to_send", "waits", b"waits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Replay: _TypeAlias = Replay  # noqa: Y015
+
+@_typing.final
+class ReplayProof(_message.Message):
+    """Read again from the log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class DispositionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ONCE_FIELD_NUMBER: _builtins.int
+    NONE_FIELD_NUMBER: _builtins.int
+    REPEATED_DISPOSITIONS_FIELD_NUMBER: _builtins.int
+    LIST_UNCHANGED_FIELD_NUMBER: _builtins.int
+    DISPOSITIONS_FIELD_NUMBER: _builtins.int
+    PROVEN_FIELD_NUMBER: _builtins.int
+    STRAYS_FIELD_NUMBER: _builtins.int
+    once: _builtins.int
+    """Planned records with exactly one disposition."""
+    none: _builtins.int
+    """With none."""
+    repeated_dispositions: _builtins.int
+    """Valid ones beyond the first."""
+    list_unchanged: _builtins.bool
+    """The list still has the digest that was frozen."""
+    proven: _builtins.bool
+    """Each planned record has exactly one disposition, nothing else was recorded, and the sums are those that the owners
+    gave.
+    """
+    strays: _builtins.int
+    """Dispositions of records that the list does not name."""
+    @_builtins.property
+    def dispositions(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        once: _builtins.int = ...,
+        none: _builtins.int = ...,
+        repeated_dispositions: _builtins.int = ...,
+        list_unchanged: _builtins.bool = ...,
+        dispositions: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        proven: _builtins.bool = ...,
+        strays: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispositions", b"dispositions", "list_unchanged", b"list_unchanged", "none", b"none", "once", b"once", "proven", b"proven", "repeated_dispositions", b"repeated_dispositions", "strays", b"strays"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayProof: _TypeAlias = ReplayProof  # noqa: Y015
+
+@_typing.final
+class WatchReplayRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAN_FIELD_NUMBER: _builtins.int
+    plan: _builtins.str
+    def __init__(
+        self,
+        *,
+        plan: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchReplayRequest: _TypeAlias = WatchReplayRequest  # noqa: Y015
+
+@_typing.final
+class WatchReplayResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLAY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def replay(self) -> Global___Replay: ...
+    def __init__(
+        self,
+        *,
+        replay: Global___Replay | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["replay", b"replay"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["replay", b"replay"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchReplayResponse: _TypeAlias = WatchReplayResponse  # noqa: Y015
+
+@_typing.final
+class GetReplayRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAN_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    plan: _builtins.str
+    proof: _builtins.bool
+    """Read list and outcomes again, and count."""
+    @_builtins.property
+    def options(self) -> Global___StartReplayRequest:
+        """What would be sent with these options; refused as StartReplay refuses them."""
+
+    def __init__(
+        self,
+        *,
+        plan: _builtins.str = ...,
+        proof: _builtins.bool = ...,
+        options: Global___StartReplayRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["options", b"options", "plan", b"plan", "proof", b"proof"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReplayRequest: _TypeAlias = GetReplayRequest  # noqa: Y015
+
+@_typing.final
+class GetReplayResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class CountedEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PLAN_FIELD_NUMBER: _builtins.int
+    REPLAY_FIELD_NUMBER: _builtins.int
+    COUNTED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def plan(self) -> Global___Plan: ...
+    @_builtins.property
+    def replay(self) -> Global___Replay:
+        """Absent: never started."""
+
+    @_builtins.property
+    def counted(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Only with options: planned records by what a run would make of them; "delivered": to send."""
+
+    def __init__(
+        self,
+        *,
+        plan: Global___Plan | None = ...,
+        replay: Global___Replay | None = ...,
+        counted: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "replay", b"replay"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted", b"counted", "plan", b"plan", "replay", b"replay"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReplayResponse: _TypeAlias = GetReplayResponse  # noqa: Y015
+
+@_typing.final
+class ListReplaysRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLOW_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    flow: _builtins.str
+    page_size: _builtins.int
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        flow: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flow", b"flow", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReplaysRequest: _TypeAlias = ListReplaysRequest  # noqa: Y015
+
+@_typing.final
+class ListReplaysResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLANS_FIELD_NUMBER: _builtins.int
+    REPLAYS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def plans(self) -> _containers.RepeatedCompositeFieldContainer[Global___Plan]:
+        """The newest first."""
+
+    @_builtins.property
+    def replays(self) -> _containers.RepeatedCompositeFieldContainer[Global___Replay]:
+        """Of those that were started."""
+
+    def __init__(
+        self,
+        *,
+        plans: _abc.Iterable[Global___Plan] | None = ...,
+        replays: _abc.Iterable[Global___Replay] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "plans", b"plans", "replays", b"replays"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReplaysResponse: _TypeAlias = ListReplaysResponse  # noqa: Y015
+
+@_typing.final
+class PauseReplayRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PLAN_FIELD_NUMBER: _builtins.int
@@ -106,26 +1042,198 @@ class StartReplayRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___StartReplayRequest: _TypeAlias = StartReplayRequest  # noqa: Y015
+Global___PauseReplayRequest: _TypeAlias = PauseReplayRequest  # noqa: Y015
 
 @_typing.final
-class StartReplayResponse(_message.Message):
+class PauseReplayResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def command(self) -> _commands_pb2.Command: ...
+    def __init__(
+        self,
+        *,
+        command: _commands_pb2.Command | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseReplayResponse: _TypeAlias = PauseReplayResponse  # noqa: Y015
+
+@_typing.final
+class ResumeReplayRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PLAN_FIELD_NUMBER: _builtins.int
-    SENT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     plan: _builtins.str
-    sent: _builtins.int
+    reason: _builtins.str
     def __init__(
         self,
         *,
         plan: _builtins.str = ...,
-        sent: _builtins.int = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "sent", b"sent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___StartReplayResponse: _TypeAlias = StartReplayResponse  # noqa: Y015
+Global___ResumeReplayRequest: _TypeAlias = ResumeReplayRequest  # noqa: Y015
+
+@_typing.final
+class ResumeReplayResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def command(self) -> _commands_pb2.Command: ...
+    def __init__(
+        self,
+        *,
+        command: _commands_pb2.Command | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeReplayResponse: _TypeAlias = ResumeReplayResponse  # noqa: Y015
+
+@_typing.final
+class SetReplayRateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAN_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    plan: _builtins.str
+    rate: _builtins.float
+    """Messages a second; 0: no limit of its own."""
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        plan: _builtins.str = ...,
+        rate: _builtins.float = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "rate", b"rate", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetReplayRateRequest: _TypeAlias = SetReplayRateRequest  # noqa: Y015
+
+@_typing.final
+class SetReplayRateResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def command(self) -> _commands_pb2.Command: ...
+    def __init__(
+        self,
+        *,
+        command: _commands_pb2.Command | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetReplayRateResponse: _TypeAlias = SetReplayRateResponse  # noqa: Y015
+
+@_typing.final
+class ConfirmReplayRequest(_message.Message):
+    """The canary was good: send the rest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAN_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    plan: _builtins.str
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        plan: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmReplayRequest: _TypeAlias = ConfirmReplayRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmReplayResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def command(self) -> _commands_pb2.Command: ...
+    def __init__(
+        self,
+        *,
+        command: _commands_pb2.Command | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmReplayResponse: _TypeAlias = ConfirmReplayResponse  # noqa: Y015
+
+@_typing.final
+class CancelReplayRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAN_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    plan: _builtins.str
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        plan: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelReplayRequest: _TypeAlias = CancelReplayRequest  # noqa: Y015
+
+@_typing.final
+class CancelReplayResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def command(self) -> _commands_pb2.Command: ...
+    def __init__(
+        self,
+        *,
+        command: _commands_pb2.Command | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelReplayResponse: _TypeAlias = CancelReplayResponse  # noqa: Y015

@@ -26,33 +26,39 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n linkspan/control/v1/status.proto\x12\x13linkspan.control.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\" \n\x10GetStatusRequest\x12\x0c\n\x04\x66low\x18\x01 \x01(\t\"\xa8\x02\n\x11GetStatusResponse\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bintegration\x18\x02 \x01(\t\x12*\n\x06\x63hecks\x18\x03 \x03(\x0b\x32\x1a.linkspan.control.v1.Check\x12\x34\n\x08replicas\x18\x04 \x03(\x0b\x32\".linkspan.control.v1.ReplicaStatus\x12.\n\x05\x66lows\x18\x05 \x03(\x0b\x32\x1f.linkspan.control.v1.FlowStatus\x12\x31\n\x06ledger\x18\x06 \x01(\x0b\x32!.linkspan.control.v1.LedgerStatus\x12\x11\n\tlog_level\x18\x07 \x01(\t\"L\n\x12WatchStatusRequest\x12\x0c\n\x04\x66low\x18\x01 \x01(\t\x12(\n\x05\x65very\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"M\n\x13WatchStatusResponse\x12\x36\n\x06status\x18\x01 \x01(\x0b\x32&.linkspan.control.v1.GetStatusResponse\"5\n\x05\x43heck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07healthy\x18\x02 \x01(\x08\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"\x9d\x02\n\rReplicaStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07started\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x63ontrol_address\x18\x06 \x01(\t\x12\x16\n\x0e\x63ontrol_offset\x18\x07 \x01(\x03\x12\x33\n\npartitions\x18\x08 \x03(\x0b\x32\x1f.linkspan.control.v1.Partitions\x12\x10\n\x08\x61\x63\x63\x65pted\x18\t \x01(\x01\x12\x0f\n\x07spooled\x18\n \x01(\x03\".\n\nPartitions\x12\x0c\n\x04\x66low\x18\x01 \x01(\t\x12\x12\n\npartitions\x18\x02 \x03(\x05\"\xd2\x03\n\nFlowStatus\x12\x0c\n\x04\x66low\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65stination\x18\x03 \x01(\t\x12\x12\n\npartitions\x18\x04 \x01(\x05\x12\r\n\x05owned\x18\x05 \x01(\x05\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x06 \x01(\x01\x12\x11\n\tdelivered\x18\x07 \x01(\x01\x12\x0e\n\x06\x66\x61iled\x18\x08 \x01(\x01\x12\x0b\n\x03lag\x18\t \x01(\x03\x12)\n\x06oldest\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06window\x18\x0b \x01(\x03\x12\x10\n\x08\x61ttempts\x18\x0c \x01(\x03\x12\x11\n\theld_keys\x18\r \x01(\x03\x12\x14\n\x0c\x64\x65\x61\x64_letters\x18\x0e \x01(\x03\x12\x32\n\x07\x62reaker\x18\x0f \x01(\x0e\x32!.linkspan.control.v1.BreakerState\x12\x16\n\x0e\x62reaker_reason\x18\x10 \x01(\t\x12\x0e\n\x06paused\x18\x11 \x01(\x08\x12\x11\n\tpaused_by\x18\x12 \x01(\t\x12\x15\n\rpaused_reason\x18\x13 \x01(\t\x12\x30\n\x0blast_minute\x18\x14 \x01(\x0b\x32\x1b.linkspan.control.v1.Window\"\xf9\x01\n\x06Window\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06length\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04rate\x18\x03 \x01(\x01\x12\x13\n\x0b\x65rror_ratio\x18\x04 \x01(\x01\x12&\n\x03p50\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p95\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p99\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"C\n\x0cLedgerStatus\x12\x0b\n\x03lag\x18\x01 \x01(\x03\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*z\n\x0c\x42reakerState\x12\x1d\n\x19\x42REAKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42REAKER_STATE_CLOSED\x10\x01\x12\x19\n\x15\x42REAKER_STATE_PROBING\x10\x02\x12\x16\n\x12\x42REAKER_STATE_OPEN\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n linkspan/control/v1/status.proto\x12\x13linkspan.control.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\" \n\x10GetStatusRequest\x12\x0c\n\x04\x66low\x18\x01 \x01(\t\"\xd7\x02\n\x11GetStatusResponse\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bintegration\x18\x02 \x01(\t\x12*\n\x06\x63hecks\x18\x03 \x03(\x0b\x32\x1a.linkspan.control.v1.Check\x12\x34\n\x08replicas\x18\x04 \x03(\x0b\x32\".linkspan.control.v1.ReplicaStatus\x12.\n\x05\x66lows\x18\x05 \x03(\x0b\x32\x1f.linkspan.control.v1.FlowStatus\x12\x31\n\x06ledger\x18\x06 \x01(\x0b\x32!.linkspan.control.v1.LedgerStatus\x12\x11\n\tlog_level\x18\x07 \x01(\t\x12-\n\x07rollout\x18\x08 \x01(\x0b\x32\x1c.linkspan.control.v1.Rollout\"\x99\x01\n\x07Rollout\x12\n\n\x02to\x18\x01 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x02 \x01(\t\x12\r\n\x05share\x18\x03 \x01(\x05\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05state\x18\x05 \x01(\t\x12\r\n\x05\x66lows\x18\x06 \x03(\t\x12\n\n\x02\x62y\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\"L\n\x12WatchStatusRequest\x12\x0c\n\x04\x66low\x18\x01 \x01(\t\x12(\n\x05\x65very\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"M\n\x13WatchStatusResponse\x12\x36\n\x06status\x18\x01 \x01(\x0b\x32&.linkspan.control.v1.GetStatusResponse\"5\n\x05\x43heck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07healthy\x18\x02 \x01(\x08\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"\xd5\x02\n\rReplicaStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07started\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x63ontrol_address\x18\x06 \x01(\t\x12\x16\n\x0e\x63ontrol_offset\x18\x07 \x01(\x03\x12\x33\n\npartitions\x18\x08 \x03(\x0b\x32\x1f.linkspan.control.v1.Partitions\x12\x10\n\x08\x61\x63\x63\x65pted\x18\t \x01(\x01\x12\x0f\n\x07spooled\x18\n \x01(\x03\x12\x36\n\x0c\x63\x65rtificates\x18\x0b \x03(\x0b\x32 .linkspan.control.v1.Certificate\"G\n\x0b\x43\x65rtificate\x12\x0b\n\x03use\x18\x01 \x01(\t\x12+\n\x07\x65xpires\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\".\n\nPartitions\x12\x0c\n\x04\x66low\x18\x01 \x01(\t\x12\x12\n\npartitions\x18\x02 \x03(\x05\"\xff\x03\n\nFlowStatus\x12\x0c\n\x04\x66low\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65stination\x18\x03 \x01(\t\x12\x12\n\npartitions\x18\x04 \x01(\x05\x12\r\n\x05owned\x18\x05 \x01(\x05\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x06 \x01(\x01\x12\x11\n\tdelivered\x18\x07 \x01(\x01\x12\x0e\n\x06\x66\x61iled\x18\x08 \x01(\x01\x12\x0b\n\x03lag\x18\t \x01(\x03\x12)\n\x06oldest\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06window\x18\x0b \x01(\x03\x12\x10\n\x08\x61ttempts\x18\x0c \x01(\x03\x12\x11\n\theld_keys\x18\r \x01(\x03\x12\x14\n\x0c\x64\x65\x61\x64_letters\x18\x0e \x01(\x03\x12\x32\n\x07\x62reaker\x18\x0f \x01(\x0e\x32!.linkspan.control.v1.BreakerState\x12\x16\n\x0e\x62reaker_reason\x18\x10 \x01(\t\x12\x0e\n\x06paused\x18\x11 \x01(\x08\x12\x11\n\tpaused_by\x18\x12 \x01(\t\x12\x15\n\rpaused_reason\x18\x13 \x01(\t\x12\x30\n\x0blast_minute\x18\x14 \x01(\x0b\x32\x1b.linkspan.control.v1.Window\x12+\n\x06pauses\x18\x15 \x03(\x0b\x32\x1b.linkspan.control.v1.Paused\"\\\n\x06Paused\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\n\n\x02\x62y\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf9\x01\n\x06Window\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06length\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04rate\x18\x03 \x01(\x01\x12\x13\n\x0b\x65rror_ratio\x18\x04 \x01(\x01\x12&\n\x03p50\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p95\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p99\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"C\n\x0cLedgerStatus\x12\x0b\n\x03lag\x18\x01 \x01(\x03\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*z\n\x0c\x42reakerState\x12\x1d\n\x19\x42REAKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42REAKER_STATE_CLOSED\x10\x01\x12\x19\n\x15\x42REAKER_STATE_PROBING\x10\x02\x12\x16\n\x12\x42REAKER_STATE_OPEN\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'linkspan.control.v1.status_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BREAKERSTATE']._serialized_start=1793
-  _globals['_BREAKERSTATE']._serialized_end=1915
+  _globals['_BREAKERSTATE']._serialized_start=2264
+  _globals['_BREAKERSTATE']._serialized_end=2386
   _globals['_GETSTATUSREQUEST']._serialized_start=122
   _globals['_GETSTATUSREQUEST']._serialized_end=154
   _globals['_GETSTATUSRESPONSE']._serialized_start=157
-  _globals['_GETSTATUSRESPONSE']._serialized_end=453
-  _globals['_WATCHSTATUSREQUEST']._serialized_start=455
-  _globals['_WATCHSTATUSREQUEST']._serialized_end=531
-  _globals['_WATCHSTATUSRESPONSE']._serialized_start=533
-  _globals['_WATCHSTATUSRESPONSE']._serialized_end=610
-  _globals['_CHECK']._serialized_start=612
-  _globals['_CHECK']._serialized_end=665
-  _globals['_REPLICASTATUS']._serialized_start=668
-  _globals['_REPLICASTATUS']._serialized_end=953
-  _globals['_PARTITIONS']._serialized_start=955
-  _globals['_PARTITIONS']._serialized_end=1001
-  _globals['_FLOWSTATUS']._serialized_start=1004
-  _globals['_FLOWSTATUS']._serialized_end=1470
-  _globals['_WINDOW']._serialized_start=1473
-  _globals['_WINDOW']._serialized_end=1722
-  _globals['_LEDGERSTATUS']._serialized_start=1724
-  _globals['_LEDGERSTATUS']._serialized_end=1791
+  _globals['_GETSTATUSRESPONSE']._serialized_end=500
+  _globals['_ROLLOUT']._serialized_start=503
+  _globals['_ROLLOUT']._serialized_end=656
+  _globals['_WATCHSTATUSREQUEST']._serialized_start=658
+  _globals['_WATCHSTATUSREQUEST']._serialized_end=734
+  _globals['_WATCHSTATUSRESPONSE']._serialized_start=736
+  _globals['_WATCHSTATUSRESPONSE']._serialized_end=813
+  _globals['_CHECK']._serialized_start=815
+  _globals['_CHECK']._serialized_end=868
+  _globals['_REPLICASTATUS']._serialized_start=871
+  _globals['_REPLICASTATUS']._serialized_end=1212
+  _globals['_CERTIFICATE']._serialized_start=1214
+  _globals['_CERTIFICATE']._serialized_end=1285
+  _globals['_PARTITIONS']._serialized_start=1287
+  _globals['_PARTITIONS']._serialized_end=1333
+  _globals['_FLOWSTATUS']._serialized_start=1336
+  _globals['_FLOWSTATUS']._serialized_end=1847
+  _globals['_PAUSED']._serialized_start=1849
+  _globals['_PAUSED']._serialized_end=1941
+  _globals['_WINDOW']._serialized_start=1944
+  _globals['_WINDOW']._serialized_end=2193
+  _globals['_LEDGERSTATUS']._serialized_start=2195
+  _globals['_LEDGERSTATUS']._serialized_end=2262
 # @@protoc_insertion_point(module_scope)

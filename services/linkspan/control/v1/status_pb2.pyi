@@ -71,6 +71,7 @@ class GetStatusResponse(_message.Message):
     FLOWS_FIELD_NUMBER: _builtins.int
     LEDGER_FIELD_NUMBER: _builtins.int
     LOG_LEVEL_FIELD_NUMBER: _builtins.int
+    ROLLOUT_FIELD_NUMBER: _builtins.int
     integration: _builtins.str
     log_level: _builtins.str
     """In force in all replicas; empty: as each was started."""
@@ -88,6 +89,10 @@ class GetStatusResponse(_message.Message):
     def ledger(self) -> Global___LedgerStatus:
         """How far the ledger has folded; none where it does not run."""
 
+    @_builtins.property
+    def rollout(self) -> Global___Rollout:
+        """In force, or stopped and not forgotten; none where each version is as good as any other."""
+
     def __init__(
         self,
         *,
@@ -98,14 +103,65 @@ class GetStatusResponse(_message.Message):
         flows: _abc.Iterable[Global___FlowStatus] | None = ...,
         ledger: Global___LedgerStatus | None = ...,
         log_level: _builtins.str = ...,
+        rollout: Global___Rollout | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "ledger", b"ledger"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "ledger", b"ledger", "rollout", b"rollout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "checks", b"checks", "flows", b"flows", "integration", b"integration", "ledger", b"ledger", "log_level", b"log_level", "replicas", b"replicas"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "checks", b"checks", "flows", b"flows", "integration", b"integration", "ledger", b"ledger", "log_level", b"log_level", "replicas", b"replicas", "rollout", b"rollout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class Rollout(_message.Message):
+    """Partitions go over from one version to another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TO_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    FLOWS_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    to: _builtins.str
+    """Version that takes over, and the one that delivers until then."""
+    before: _builtins.str
+    share: _builtins.int
+    """Percent of each flow's partitions that the new version delivers."""
+    state: _builtins.str
+    """"waiting" for a replica of the new version, "running", "stopped"."""
+    by: _builtins.str
+    """Who began it and why; where it was stopped, who stopped it and why."""
+    reason: _builtins.str
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def flows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these; none: all."""
+
+    def __init__(
+        self,
+        *,
+        to: _builtins.str = ...,
+        before: _builtins.str = ...,
+        share: _builtins.int = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        state: _builtins.str = ...,
+        flows: _abc.Iterable[_builtins.str] | None = ...,
+        by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before", b"before", "by", b"by", "flows", b"flows", "reason", b"reason", "share", b"share", "since", b"since", "state", b"state", "to", b"to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rollout: _TypeAlias = Rollout  # noqa: Y015
 
 @_typing.final
 class WatchStatusRequest(_message.Message):
@@ -194,6 +250,7 @@ class ReplicaStatus(_message.Message):
     PARTITIONS_FIELD_NUMBER: _builtins.int
     ACCEPTED_FIELD_NUMBER: _builtins.int
     SPOOLED_FIELD_NUMBER: _builtins.int
+    CERTIFICATES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     service: _builtins.str
     """"ingress", "egress", "ledger" or "insight"."""
@@ -214,6 +271,10 @@ class ReplicaStatus(_message.Message):
     def partitions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Partitions]:
         """Of egress: flow and partitions that it delivers."""
 
+    @_builtins.property
+    def certificates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Certificate]:
+        """That it shows to who connects; none in plain text."""
+
     def __init__(
         self,
         *,
@@ -227,14 +288,41 @@ class ReplicaStatus(_message.Message):
         partitions: _abc.Iterable[Global___Partitions] | None = ...,
         accepted: _builtins.float = ...,
         spooled: _builtins.int = ...,
+        certificates: _abc.Iterable[Global___Certificate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "at", b"at", "control_address", b"control_address", "control_offset", b"control_offset", "name", b"name", "partitions", b"partitions", "service", b"service", "spooled", b"spooled", "started", b"started", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "at", b"at", "certificates", b"certificates", "control_address", b"control_address", "control_offset", b"control_offset", "name", b"name", "partitions", b"partitions", "service", b"service", "spooled", b"spooled", "started", b"started", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReplicaStatus: _TypeAlias = ReplicaStatus  # noqa: Y015
+
+@_typing.final
+class Certificate(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USE_FIELD_NUMBER: _builtins.int
+    EXPIRES_FIELD_NUMBER: _builtins.int
+    use: _builtins.str
+    """"http" or "control"."""
+    @_builtins.property
+    def expires(self) -> _timestamp_pb2.Timestamp:
+        """When the first of the chain ends."""
+
+    def __init__(
+        self,
+        *,
+        use: _builtins.str = ...,
+        expires: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires", b"expires"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires", b"expires", "use", b"use"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Certificate: _TypeAlias = Certificate  # noqa: Y015
 
 @_typing.final
 class Partitions(_message.Message):
@@ -285,6 +373,7 @@ class FlowStatus(_message.Message):
     PAUSED_BY_FIELD_NUMBER: _builtins.int
     PAUSED_REASON_FIELD_NUMBER: _builtins.int
     LAST_MINUTE_FIELD_NUMBER: _builtins.int
+    PAUSES_FIELD_NUMBER: _builtins.int
     flow: _builtins.str
     source: _builtins.str
     destination: _builtins.str
@@ -310,7 +399,7 @@ class FlowStatus(_message.Message):
     paused: _builtins.bool
     """By itself or by its destination."""
     paused_by: _builtins.str
-    """Who paused it and why."""
+    """Who paused it and why; the flow itself before its destination."""
     paused_reason: _builtins.str
     @_builtins.property
     def oldest(self) -> _duration_pb2.Duration:
@@ -319,6 +408,10 @@ class FlowStatus(_message.Message):
     @_builtins.property
     def last_minute(self) -> Global___Window:
         """Of the last minute, by insight; none where it does not run."""
+
+    @_builtins.property
+    def pauses(self) -> _containers.RepeatedCompositeFieldContainer[Global___Paused]:
+        """Each has to be resumed before anything is delivered."""
 
     def __init__(
         self,
@@ -343,14 +436,45 @@ class FlowStatus(_message.Message):
         paused_by: _builtins.str = ...,
         paused_reason: _builtins.str = ...,
         last_minute: Global___Window | None = ...,
+        pauses: _abc.Iterable[Global___Paused] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_minute", b"last_minute", "oldest", b"oldest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "attempts", b"attempts", "breaker", b"breaker", "breaker_reason", b"breaker_reason", "dead_letters", b"dead_letters", "delivered", b"delivered", "destination", b"destination", "failed", b"failed", "flow", b"flow", "held_keys", b"held_keys", "lag", b"lag", "last_minute", b"last_minute", "oldest", b"oldest", "owned", b"owned", "partitions", b"partitions", "paused", b"paused", "paused_by", b"paused_by", "paused_reason", b"paused_reason", "source", b"source", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "attempts", b"attempts", "breaker", b"breaker", "breaker_reason", b"breaker_reason", "dead_letters", b"dead_letters", "delivered", b"delivered", "destination", b"destination", "failed", b"failed", "flow", b"flow", "held_keys", b"held_keys", "lag", b"lag", "last_minute", b"last_minute", "oldest", b"oldest", "owned", b"owned", "partitions", b"partitions", "paused", b"paused", "paused_by", b"paused_by", "paused_reason", b"paused_reason", "pauses", b"pauses", "source", b"source", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FlowStatus: _TypeAlias = FlowStatus  # noqa: Y015
+
+@_typing.final
+class Paused(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    target: _builtins.str
+    """"flow orders" or "destination store"."""
+    by: _builtins.str
+    reason: _builtins.str
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        target: _builtins.str = ...,
+        by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "by", b"by", "reason", b"reason", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Paused: _TypeAlias = Paused  # noqa: Y015
 
 @_typing.final
 class Window(_message.Message):

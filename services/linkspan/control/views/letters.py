@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from itertools import groupby
 
 import msgspec
@@ -22,9 +23,11 @@ from linkspan.control.views.times import timestamp
 from linkspan.kernel.codec import Decoder
 from linkspan.kernel.commands import DISCARD, REDRIVE
 from linkspan.kernel.commands import Command as Given
-from linkspan.kernel.errors import DeliveryError, Poison
+from linkspan.kernel.errors import DeliveryError, KafkaAway, Poison
 from linkspan.kernel.message import Json
 from linkspan.kernel.records.event import Event
+from linkspan.kernel.topic_admin import ANSWER
+from linkspan.kernel.topics import Headers
 from linkspan.readmodel.letters import Letter, letter, letters
 from linkspan.transform.transform import Transform
 
@@ -41,12 +44,27 @@ class Letters:
     async def find(self, wanted: pb.LetterFilter) -> list[Letter]:
         """In the order of flow, partition and event. Raises BadRequest, NotFound, KafkaAway."""
         check(wanted)
-        found: list[Letter] = []
-        async with self._one:
-            for flow in sorted(self._scope.flows(wanted.flow)):
-                scope = self._scope
+        flows = sorted(self._scope.flows(wanted.flow))
+        scope, found = self._scope, list[Letter]()
+        async with self._alone():
+            for flow in flows:
                 found += await letters(scope.clients, scope.name, flow, scope.partitions(flow))
         return chosen(found, wanted)
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Raises KafkaAway where another call reads for too long."""
+        try:
+            async with asyncio.timeout(ANSWER):
+                await self._one.acquire()
+        except TimeoutError:
+            raise KafkaAway(
+                f"dead letters are being read for another call for more than {ANSWER} s; ask again"
+            ) from None
+        try:
+            yield
+        finally:
+            self._one.release()
 
     async def list_dead_letters(self, request: pb.ListDeadLettersRequest) -> pb.ListDeadLettersResponse:
         size = page_size(request.page_size)
@@ -73,7 +91,7 @@ class Letters:
         event = copy.event()
         answer = pb.GetDeadLetterResponse(
             letter=_said(one),
-            headers={name: value.decode("utf-8", "replace") for name, value in event.headers},
+            headers={name: _header(name, value) for name, value in event.headers},
             value=event.value or b"",
         )
         await self._preview(flow, event, answer)
@@ -136,6 +154,10 @@ class Letters:
 
 def _order(one: Letter) -> tuple[str, int, int]:
     return one.flow, one.partition, one.offset
+
+
+def _header(name: str, value: bytes) -> str:
+    return value.hex() if name == Headers.DIGEST else value.decode("utf-8", "replace")
 
 
 def _text(message: Json) -> str:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from linkspan.control.errors import NotFound, wrong
+from linkspan.control.errors import BadRequest, NotFound, wrong
 from linkspan.control.pages import page_size
 from linkspan.control.v1 import messages_pb2 as pb
 from linkspan.control.v1.status_pb2 import LedgerStatus
 from linkspan.control.views.scope import Scope
 from linkspan.control.views.times import duration, micros_of, timestamp
 from linkspan.kernel.codec import Decoder
-from linkspan.kernel.errors import Poison
+from linkspan.kernel.errors import Fault, Poison
 from linkspan.kernel.kafka.clients import stop_consumer
 from linkspan.kernel.topics import FlowTopics
 from linkspan.readmodel.asked import Ledger
@@ -45,7 +46,7 @@ class Messages:
         since, until = request.HasField("since"), request.HasField("until")
         wanted = MessageFilter(
             flow=request.flow or None,
-            status=_name(pb.MessageStatus.Name(request.status), _STATUS) if request.status else None,
+            status=_asked(pb.MessageStatus, request.status, "status", _STATUS),
             type=request.type or None,
             key=request.key or None,
             message_id=request.message_id or None,
@@ -87,7 +88,7 @@ class Messages:
     async def list_conversations(self, request: pb.ListConversationsRequest) -> pb.ListConversationsResponse:
         self._scope.flows(request.flow)
         wanted = ConversationFilter(
-            state=_name(pb.ConversationState.Name(request.state), _STATE) if request.state else None,
+            state=_asked(pb.ConversationState, request.state, "state", _STATE),
             flow=request.flow or None,
             correlation_id=request.correlation_id or None,
         )
@@ -103,13 +104,15 @@ class Messages:
         return ledger_status(await (await self._ledger.queries()).folded())
 
     async def _content(self, row: MessageRow) -> str:
-        """JSON; empty where Kafka has the event no longer, or it cannot be decoded."""
+        """JSON; empty where Kafka has the event no longer, the file its flow, or it cannot be decoded."""
+        spec = self._scope.integration.flows.get(row.flow)
+        if spec is None:
+            return ""
         reader = self._scope.clients.reader()
         events = TopicPartition(FlowTopics.of(self._scope.name, row.flow).events, row.partition)
         try:
             async with asyncio.timeout(_CONTENT_SECONDS):
                 value = await _value(reader, events, row.offset)
-            spec = self._scope.integration.flows[row.flow]
             decoder = Decoder.of_events(self._scope.catalog, self._scope.name, [spec.type])
             return msgspec.json.encode(decoder.json(value)).decode()
         except (KafkaError, TimeoutError, OSError, Poison):
@@ -194,3 +197,12 @@ def _conversation(row: ConversationRow) -> pb.Conversation:
         state=pb.ConversationState.Value(_STATE + row.state.upper()),
         took=duration(row.between),
     )
+
+
+def _asked(kind: Any, value: int, field: str, prefix: str) -> str | None:
+    """None where it was not asked for. Raises BadRequest: a client may know of values that we do not."""
+    if not value:
+        return None
+    if value not in kind.values():
+        raise BadRequest(Fault(field, f"there is no {field} with the number {value}"))
+    return _name(kind.Name(value), prefix)

@@ -7,6 +7,7 @@ position has passed since is among them. docs/decisions/0009 has what it covers 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -50,12 +51,14 @@ class Followed:
         elif kind in _KNOWN and epoch >= self.epoch and offset >= self.checked:
             self.known.add(offset)
 
-    def check(self, position: int) -> list[int]:
-        """Offsets that the position has passed without an outcome; what lies below it is then done with."""
-        missing = [offset for offset in range(self.checked, position) if offset not in self.known]
+    def missing(self, position: int) -> list[int]:
+        """Offsets that the position has passed without an outcome."""
+        return [offset for offset in range(self.checked, position) if offset not in self.known]
+
+    def done(self, position: int) -> None:
+        """With what lies below it."""
         self.checked = max(self.checked, position)
         self.known = {offset for offset in self.known if offset >= self.checked}
-        return missing
 
 
 class AccountWatch:
@@ -111,8 +114,9 @@ class AccountWatch:
             return 0
         if not await self._follow(reader, partition, followed):
             return max(0, now.events - followed.checked)
-        suspects = followed.check(now.events)
+        suspects = followed.missing(now.events)
         missing = await self._confirmed(reader, partition, suspects)
+        followed.done(now.events)
         if missing:
             self._found.inc(missing)
             shown = suspects[:_LOOKED_UP]
@@ -141,12 +145,17 @@ class AccountWatch:
         events = TopicPartition(self._topics.events, partition)
         first = (await reader.beginning_offsets([events]))[events]
         reader.assign([events])
-        count = max(0, len(suspects) - _LOOKED_UP)
-        for offset in suspects[:_LOOKED_UP]:
-            if offset < first:
-                count += 1
-                continue
-            reader.seek(events, offset)
+        left = deque(offset for offset in suspects if offset >= first)
+        count = len(suspects) - len(left)
+        for _ in range(_LOOKED_UP):
+            if not left:
+                break
+            reader.seek(events, left[0])
             records = (await reader.getmany(events, timeout_ms=_FETCH_MS, max_records=1)).get(events, ())
-            count += any(record.offset == offset for record in records)
-        return count
+            there = records[0].offset if records else await reader.position(events)
+            while left and left[0] < there:  # a gap, however long
+                left.popleft()
+            if records and left and left[0] == there:
+                left.popleft()
+                count += 1
+        return count + len(left)

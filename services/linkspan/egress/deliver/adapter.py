@@ -7,7 +7,9 @@ from typing import Any, Protocol
 
 import msgspec
 
+from linkspan.kernel.crypto.withheld import Secrets
 from linkspan.kernel.errors import DeliveryError
+from linkspan.kernel.telemetry.traces import UNTRACED, Traced
 
 
 def always() -> bool:
@@ -19,8 +21,9 @@ class Delivery(msgspec.Struct, frozen=True):
     """One attempt. ``sequence`` is the event's offset, rising per key; ``attempt`` counts from 1.
 
     ``values``: the original payload and header fields, for a path. ``body``: the outgoing message as JSON.
-    ``redelivery``: the destination may have it already. ``may_go`` is asked right before it is written: False where
-    its partition is not ours any more, or may not be.
+    ``redelivery``: the destination may have it already; ``replay``: the plan that sends it again. ``may_go`` is asked
+    right before it is written: False where its partition is not ours any more, or may not be. ``traced``: its span, for
+    what the answer says. ``secrets``: what no reason may quote.
     """
 
     message_id: str
@@ -33,6 +36,9 @@ class Delivery(msgspec.Struct, frozen=True):
     values: Mapping[str, Any]
     body: bytes
     may_go: Callable[[], bool] = always
+    replay: str | None = None
+    traced: Traced = UNTRACED
+    secrets: Secrets | None = None
 
 
 Answered = Callable[[Delivery, DeliveryError | None], None]

@@ -1,6 +1,7 @@
 """How a batch looks, and what its answer says of each message in it.
 
-Request: ``{"messages": [{"messageId", "path", "sequence", "redelivery", "correlationId", "traceparent", "body"}, …]}``.
+Request: ``{"messages": [{"messageId", "path", "sequence", "redelivery", "correlationId", "traceparent", "body"}, …]}``,
+and ``"replay"`` where it is one.
 Answer, with any 2xx: ``{"results": [{"messageId", "status", …}, …]}`` in any order; ``status`` is the HTTP status that
 the message alone would have got, the rest as in problem details, and ``retryAfter`` in seconds.
 """
@@ -26,6 +27,7 @@ class _Item(msgspec.Struct, omit_defaults=True, rename="camel"):
     traceparent: str
     redelivery: bool
     correlation_id: str | None = None
+    replay: str | None = None
 
 
 class _Batch(msgspec.Struct):
@@ -53,6 +55,7 @@ def batch_body(items: Iterable[tuple[Delivery, str]]) -> bytes:
                     one.traceparent,
                     one.redelivery,
                     one.correlation_id,
+                    one.replay,
                 )
                 for one, path in items
             ]

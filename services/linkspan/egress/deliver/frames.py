@@ -8,6 +8,7 @@ import msgspec
 
 from linkspan.egress.deliver.adapter import Delivery
 from linkspan.kernel.errors import DeliveryError, Rejected, Unavailable
+from linkspan.kernel.secret import redacted
 
 _SHOWN = 300
 
@@ -19,6 +20,7 @@ class _Submit(msgspec.Struct):
     traceparent: str
     body: msgspec.Raw
     kind: str = "submit"
+    replay: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Fault(msgspec.Struct):
@@ -48,6 +50,7 @@ def submit_frame(delivery: Delivery) -> bytes:
             delivery.redelivery,
             delivery.traceparent,
             msgspec.Raw(delivery.body),
+            replay=msgspec.UNSET if delivery.replay is None else delivery.replay,
         )
     )
 
@@ -66,4 +69,5 @@ def answer_error(answer: Answer) -> DeliveryError | None:
     if answer.reason == "busy":
         return Unavailable("the destination is busy", retry_after=answer.retryAfter)
     faults = "; ".join(f"{fault.field}: {fault.error}" for fault in answer.errors)
-    return Rejected(f"{answer.reason or 'refused'}: {faults}"[:_SHOWN] if faults else answer.reason or "refused")
+    reason = answer.reason or "refused"
+    return Rejected(redacted(f"{reason}: {faults}" if faults else reason)[:_SHOWN])

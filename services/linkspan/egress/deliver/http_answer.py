@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from linkspan.egress.partition.answer import Superseded, Unanswered
 from linkspan.kernel.errors import DeliveryError, RateLimited, Rejected, Transient, Unavailable
 from linkspan.kernel.http.answer import problem_of, retry_after_seconds, said
+from linkspan.kernel.secret import redacted
 
 
 def http_error(status: int, headers: Mapping[str, str], body: bytes) -> DeliveryError | None:
@@ -14,7 +15,8 @@ def http_error(status: int, headers: Mapping[str, str], body: bytes) -> Delivery
     if 200 <= status < 300:
         return None
     if 300 <= status < 400:
-        return Unavailable(f"the destination answers with a redirect to {headers.get('Location')}: correct its url")
+        where = headers.get("Location") or "nowhere"
+        return Unavailable(f"the destination answers with a redirect to {redacted(where)}: correct its url")
     problem = problem_of(headers, body)
     return status_error(status, problem, said(problem, body), retry_after_seconds(headers.get("Retry-After")))
 

@@ -15,11 +15,14 @@ from linkspan.egress.deliver.http_answer import http_error
 from linkspan.egress.deliver.leased import LeasedConnector, Writing
 from linkspan.egress.deliver.reach import listens
 from linkspan.egress.partition.answer import Unanswered
+from linkspan.kernel.crypto.withheld import told
 from linkspan.kernel.errors import DeliveryError, Unavailable
 from linkspan.kernel.http.bounded import BODY_LIMIT, read_bounded
 from linkspan.kernel.http.credentials import Credentials, credentials_for
 from linkspan.kernel.http.paths import PathTemplate
+from linkspan.kernel.secret import redacted
 from linkspan.kernel.spec import Deliver, System
+from linkspan.kernel.telemetry.attributes import URL as URL_ASKED
 
 log = structlog.get_logger()
 
@@ -120,6 +123,8 @@ class RestAdapter:
     async def _attempt(self, delivery: Delivery, writing: Writing) -> DeliveryError | None:
         url = URL(self._base + self._path.fill(delivery.values), encoded=True)
         headers = self._credentials.current() or await self._credentials.fetch()
+        if delivery.traced.exported:
+            delivery.traced.told(URL_ASKED, str(url.with_query(None)))
         with writing:
             status, error = await self._ask(url, headers, delivery)
         if status == 401 and self._credentials.refused(headers):
@@ -139,14 +144,17 @@ class RestAdapter:
                 headers=self._fields(delivery) | credentials,
                 allow_redirects=False,
             ) as response:
+                delivery.traced.answered(response.status)
                 body = await read_bounded(response, self._body_limit)
-                return response.status, self._judged(delivery, response.status, response.headers, body)
+                return response.status, told(
+                    self._judged(delivery, response.status, response.headers, body), delivery.secrets
+                )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return 0, Unavailable(f"no connection to {url.host}: {error}")
         except (aiohttp.InvalidURL, ValueError) as error:
             return 0, Unavailable(f"the request cannot be made: {error}")
         except aiohttp.ClientError as error:
-            return 0, Unanswered(f"the connection broke: {type(error).__name__} {error}".rstrip())
+            return 0, Unanswered(redacted(f"the connection broke: {type(error).__name__} {error}".rstrip()))
 
     def _fields(self, delivery: Delivery) -> dict[str, str]:
         return _headers(delivery)
@@ -175,4 +183,6 @@ def _headers(delivery: Delivery) -> dict[str, str]:
         headers["X-Correlation-ID"] = delivery.correlation_id
     if delivery.redelivery:
         headers["Linkspan-Redelivery"] = "possible"
+    if delivery.replay is not None:
+        headers["Linkspan-Replay"] = delivery.replay
     return headers

@@ -9,13 +9,16 @@ import uuid_utils
 
 from linkspan.egress.deliver.adapter import Answered, Delivery
 from linkspan.egress.deliver.batch_form import batch_body, read_results
+from linkspan.egress.deliver.batch_spans import BatchSpans
 from linkspan.egress.deliver.http_answer import http_error
 from linkspan.egress.deliver.rest import Job, RestAdapter
 from linkspan.egress.partition.answer import Unanswered, Withheld
+from linkspan.kernel.crypto.withheld import Secrets, told
 from linkspan.kernel.errors import DeliveryError, FailureClass, Unavailable
 from linkspan.kernel.http.bounded import BODY_LIMIT
 from linkspan.kernel.http.paths import PathTemplate
 from linkspan.kernel.spec import Deliver, System
+from linkspan.kernel.telemetry.traces import UNTRACED
 
 #: Bytes that the answer to a batch may have for each message, beside those of any answer.
 _RESULT_BYTES = 4 * 1024
@@ -40,11 +43,11 @@ class BatchAdapter(RestAdapter):
     seconds that a message may wait for others, whatever ``batch.wait`` says.
     """
 
-    def __init__(self, system: System, deliver: Deliver, longest: float) -> None:
+    def __init__(self, system: System, deliver: Deliver, longest: float, spans: BatchSpans | None = None) -> None:
         super().__init__(system, deliver)
         if deliver.batch is None:
             raise ValueError("no batch is asked for")
-        self._single = self._path
+        self._single, self._spans = self._path, spans
         self._path = PathTemplate(deliver.batch.path or deliver.path)
         self._size = self.together = deliver.batch.size
         self._wait = min(deliver.batch.wait, longest)
@@ -128,13 +131,18 @@ class BatchAdapter(RestAdapter):
             {},
             batch_body((job[0], path) for job, path in items),
             may_go=lambda: all(one.may_go() for one, _ in jobs),
+            traced=self._spans.begin([one for one, _ in jobs]) if self._spans else UNTRACED,
+            secrets=Secrets.together(one.secrets for one, _ in jobs),
             jobs=jobs,
             results={},
         )
         self._jobs.put_nowait((batch, _of_no_use))
 
     def _fields(self, delivery: Delivery) -> dict[str, str]:
-        return {"Content-Type": "application/json", "X-Request-ID": delivery.message_id}
+        fields = {"Content-Type": "application/json", "X-Request-ID": delivery.message_id}
+        if delivery.traced.traceparent:
+            fields["traceparent"] = delivery.traced.traceparent
+        return fields
 
     def _judged(self, delivery: Delivery, status: int, headers: Mapping[str, str], body: bytes) -> DeliveryError | None:
         error = http_error(status, headers, body)
@@ -144,7 +152,7 @@ class BatchAdapter(RestAdapter):
             results = read_results(body)
             if results is None:
                 return Unanswered("the answer to a batch has no list of results: see Batches in integration-file.md")
-            delivery.results.update(results)
+            delivery.results.update({name: told(one, delivery.secrets) for name, one in results.items()})
             return None
         if len(delivery.jobs) == 1:
             return error
@@ -160,6 +168,7 @@ class BatchAdapter(RestAdapter):
             super()._answer(delivery, answered, error)
             return
         self._requests -= 1
+        BatchSpans.end(delivery.traced, error)
         if isinstance(error, Unanswered) and len(delivery.jobs) > 1:
             self._send_alone(one.message_id for one, _ in delivery.jobs)
         missing = Unanswered("the answer to its batch has no result for it")

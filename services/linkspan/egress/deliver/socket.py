@@ -11,10 +11,14 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from linkspan.kernel.errors import LinkspanError
 from linkspan.kernel.http.credentials import api_key_headers
+from linkspan.kernel.secret import redacted
 from linkspan.kernel.spec import System
+from linkspan.kernel.tls.trusted import client_context
 
 #: Bytes of one answer.
 _LONGEST = 1024 * 1024
+#: Fragments of one answer, also empty ones.
+_MOST_PARTS = 4_096
 #: Seconds that the other side has for its part of a closing handshake.
 _CLOSING = 1.0
 _DATA = (WSMsgType.TEXT, WSMsgType.BINARY)
@@ -38,6 +42,7 @@ class Socket(WSListener):
         self.ending = "1006"
         self._early: list[bytes] = []
         self._parts: list[bytes] = []
+        self._length = 0
         self._transport: WSTransport
 
     def on_ws_connected(self, transport: WSTransport) -> None:
@@ -47,22 +52,28 @@ class Socket(WSListener):
         kind = frame.msg_type
         if frame.payload_size > _LONGEST:  # picows refuses it, and may give it all the same before it has disconnected
             self.abort()
-        elif kind in _DATA and frame.fin:
-            self._message(frame.get_payload_as_bytes())
         elif kind in _DATA or kind == WSMsgType.CONTINUATION:
-            self._part(frame)
+            self._data(frame)
         elif kind == WSMsgType.CLOSE:
             code: Any = frame.get_close_code()
             self.ending = f"{int(code)} {frame.get_close_reason() or ''}".rstrip()
             transport.disconnect()
 
+    def _data(self, frame: WSFrame) -> None:
+        if (frame.msg_type == WSMsgType.CONTINUATION) != bool(self._parts):  # of nothing, or amid another one's
+            self.abort()
+        elif frame.fin and not self._parts:
+            self._message(frame.get_payload_as_bytes())
+        else:
+            self._part(frame)
+
     def _part(self, frame: WSFrame) -> None:
         self._parts.append(frame.get_payload_as_bytes())
-        if sum(map(len, self._parts)) > _LONGEST:
+        self._length += frame.payload_size
+        if self._length > _LONGEST or len(self._parts) > _MOST_PARTS:
             self.abort()
         elif frame.fin:
-            whole = b"".join(self._parts)
-            self._parts.clear()
+            whole, self._parts, self._length = b"".join(self._parts), [], 0
             self._message(whole)
 
     def _message(self, message: bytes) -> None:
@@ -118,6 +129,7 @@ async def open_socket(system: System, url: str) -> Socket:
             transport, made = await picows.ws_connect(
                 Socket,
                 url,
+                ssl_context=client_context() if url.startswith("wss:") else None,
                 websocket_handshake_timeout=system.timeout,
                 enable_auto_ping=True,
                 auto_ping_idle_timeout=system.heartbeat,
@@ -128,13 +140,13 @@ async def open_socket(system: System, url: str) -> Socket:
                 use_aiofastnet=False,  # the event loop's own transport sends what one turn has written in one call
             )
     except picows.WSInvalidStatusError as error:
-        raise NotConnected(str(error), int(error.response.status) if error.response else None) from error
+        raise NotConnected(redacted(str(error)), int(error.response.status) if error.response else None) from error
     except asyncio.CancelledError as error:  # also what picows gives when the handshake is cut off
         if _is_cancelled():
             raise
         raise NotConnected("the connection broke in its handshake") from error
     except Exception as error:
-        raise NotConnected(str(error) or type(error).__name__) from error
+        raise NotConnected(redacted(str(error)) or type(error).__name__) from error
     _check_subprotocol(transport, system.subprotocol)
     assert isinstance(made, Socket)  # noqa: S101 - the class was given
     return made

@@ -9,6 +9,7 @@ from linkspan.egress.instruments import Instruments
 from linkspan.egress.partition.window import WindowLimits
 from linkspan.egress.pipeline import Pipeline
 from linkspan.egress.record.outcome import OutcomeWriter
+from linkspan.egress.replays import FlowReplays
 from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.records.state import StateCodec
 from linkspan.kernel.resilience.retry import RetryPolicy
@@ -36,3 +37,4 @@ class FlowContext:
     hold: bool
     control: ControlTail
     duplicates: Duplicates
+    replays: FlowReplays

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from linkspan.control.fold import Verdict
+from linkspan.control.verdict import Verdict
 from linkspan.kernel.commands import OF_PARTITION, Command
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from linkspan.egress.partition.releases import Wanted
-from linkspan.kernel.kafka.clients import KafkaClients, stop_consumer
+from linkspan.kernel.kafka.clients import KafkaClients, started_reader, stop_consumer
 from linkspan.kernel.kafka.reading import read_all
 from linkspan.kernel.records.parked import Copy
 
@@ -31,6 +31,8 @@ class Copies:
         self._places: dict[bytes, deque[tuple[int, int]]] = {}
         self._begun: dict[bytes, int] = {}
         self._read_to = 0
+        self._all: dict[int, int] = {}
+        self._all_to = 0
 
     async def find(self, offsets: Iterable[int], start: int = 0) -> dict[int, Copy]:
         """The copies of these events, as far as there are any. Raises KafkaError."""
@@ -43,6 +45,20 @@ class Copies:
 
         await read_all(await self._running(), self._parked, start, None, take)
         return {offset: copy for offset, copy in found.items() if not copy.gone}
+
+    async def named(self, offsets: Iterable[int]) -> dict[int, Copy]:
+        """As ``find``, for somebody who asks again and again: where copies stand is read once. Raises KafkaError."""
+
+        def take(record: Any) -> None:
+            copy = Copy(record)
+            if copy.gone:
+                self._all.pop(copy.offset, None)
+            else:
+                self._all[copy.offset] = copy.at
+
+        self._all_to = await read_all(await self._running(), self._parked, self._all_to, None, take)
+        places = sorted(self._all[offset] for offset in offsets if offset in self._all)
+        return {copy.offset: copy for copy in (await self._read(places)).values()}
 
     async def next(self, wanted: list[Wanted]) -> dict[bytes, list[Copy]]:
         """The next copies of each key, in the order of their events, none left out. Raises KafkaError."""
@@ -108,18 +124,13 @@ class Copies:
 
     async def _running(self) -> AIOKafkaConsumer:
         if self._reader is None:
-            reader = self._clients.reader()
-            try:
-                await reader.start()
-            except BaseException:
-                await stop_consumer(reader)
-                raise
-            self._reader = reader
+            self._reader = await started_reader(self._clients.reader())
         return self._reader
 
     async def close(self) -> None:
         """Forgets what it knows, and its connection."""
         reader, self._reader = self._reader, None
         self._places.clear()
+        self._all, self._all_to = {}, 0
         if reader is not None:
             await stop_consumer(reader)

@@ -25,6 +25,8 @@ _EFFECTS = {REDRIVE: REDRIVEN, DISCARD: DISCARDED}
 _MOST = 200
 #: While a flush goes on it is looked so often for what came back from an attempt, seconds.
 _SWEEP = 0.2
+#: Kafka makes what was committed readable within milliseconds; seconds.
+_SOON = 0.2
 #: Copies that an outcome names and ``parked`` does not hold are looked for again after so many seconds.
 _AGAIN = 5.0
 
@@ -89,7 +91,7 @@ class Drainer:
         taken = list(takewhile(lambda one: one[1].kind != FLUSH, first))
         if not taken:
             return False
-        copies = await self._copies.find(command.offset for _, command in taken)
+        copies = await self._found({command.offset for _, command in taken})
         decided: set[int] = set()
         last = -1
         for control, command in taken:
@@ -109,6 +111,14 @@ class Drainer:
         for _ in taken:
             waiting.popleft()
         return True
+
+    async def _found(self, offsets: set[int]) -> dict[int, Copy]:
+        """A letter can be told of before its copy can be read: what is missing is looked for once more."""
+        copies = await self._copies.find(offsets)
+        if missing := offsets - copies.keys():
+            await asyncio.sleep(_SOON)
+            copies |= await self._copies.find(missing)
+        return copies
 
     async def _flush(self, control: int, command: Command) -> None:
         """Until nothing that it means is unfinished: what is attempted just now ends first, and may come back."""
@@ -136,7 +146,7 @@ class Drainer:
         elif command.offset in decided:
             refused = "another command names it already"
         else:
-            refused = self._state.letter(copy.offset, copy.key, dead=copy.dead)
+            refused = self._state.memory.holds.letter(copy.offset, copy.key, dead=copy.dead)
         told = {"flow": command.flow, "partition": command.partition, "offset": command.offset, "by": command.by}
         if refused is not None or copy is None:
             log.warning("command refused", command=command.kind, control=control, reason=refused, **told)

@@ -7,8 +7,11 @@ from contextlib import suppress
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import KafkaError
 
+from linkspan.control.fold import ControlState
+from linkspan.egress.own.assignor import VersionedAssignor
 from linkspan.egress.own.context import FlowContext
 from linkspan.egress.own.membership import CommitRefused, Membership
 from linkspan.egress.own.owner import PartitionOwner
@@ -36,6 +39,12 @@ class FlowMember(ConsumerRebalanceListener):  # type: ignore[misc]
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._trouble: str | None = "not yet a member of the group"
         self.joined = asyncio.Event()
+        self._assignor = VersionedAssignor(flow.name, flow.topics.events)
+        flow.control.watch(self._look)
+
+    @property
+    def flow(self) -> str:
+        return self._flow.name
 
     def trouble(self) -> str | None:
         """None while this member is in its group and Kafka answers."""
@@ -53,7 +62,7 @@ class FlowMember(ConsumerRebalanceListener):  # type: ignore[misc]
     async def run(self) -> None:
         wait = 0.5
         while True:
-            consumer = self._flow.clients.group(self._flow.group, fetch_max_wait_ms=200)
+            consumer = self._flow.clients.group(self._flow.group, [self._assignor], fetch_max_wait_ms=200)
             consumer.subscribe([self._flow.topics.events], listener=self)
             self._consumer = consumer
             try:
@@ -69,6 +78,17 @@ class FlowMember(ConsumerRebalanceListener):  # type: ignore[misc]
                 await stop_consumer(consumer)
             await asyncio.sleep(wait)
             wait = min(5.0, wait * 2)
+
+    def _look(self, state: ControlState) -> None:
+        self._assignor.look(state)
+        self._join_again()
+
+    def _join_again(self) -> None:
+        """Where the group was told something else about a rollout; its partitions are shared out anew then."""
+        coordinator = self._consumer._coordinator if self._consumer is not None else None  # noqa: SLF001
+        if self._assignor.stale and isinstance(coordinator, GroupCoordinator):
+            log.info("joining again", flow=self._flow.name, share=self._assignor.knows.share)
+            coordinator.request_rejoin()
 
     async def _watch(self, consumer: AIOKafkaConsumer) -> None:
         """Renews; asks for errors, and counts as polling also while no partition is ours."""
@@ -124,6 +144,7 @@ class FlowMember(ConsumerRebalanceListener):  # type: ignore[misc]
         self._trouble = None
         self.joined.set()
         log.info("partitions assigned", flow=self._flow.name, partitions=sorted(tp.partition for tp in assigned))
+        self._join_again()  # what was heard while it joined did not count
 
     def _drop(self) -> None:
         if self._membership is not None:

@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaError
 
 from linkspan.egress.own.checkpoint import checkpoint_records
 from linkspan.egress.own.context import FlowContext
 from linkspan.egress.own.control import Inbox
 from linkspan.egress.own.copies import Copies
 from linkspan.egress.own.drainer import Drainer
+from linkspan.egress.own.fetcher import Fetcher
+from linkspan.egress.own.fit import Misfit
 from linkspan.egress.own.membership import CommitRefused, Membership
 from linkspan.egress.own.parker import Parker
+from linkspan.egress.own.replayer import Replayer
 from linkspan.egress.own.store import StateLost, StateStore
 from linkspan.egress.own.takeover import Overtaken, Taken, Takeover
 from linkspan.egress.partition.effect import Record
@@ -36,7 +41,6 @@ log = structlog.get_logger()
 
 #: Before a partition is taken over again, its attempts under way get so long to end, seconds.
 _SETTLE = 12.0
-_FETCH_MS = 1_000
 _AGAIN = RetryPolicy(first=0.5, cap=5.0)
 #: After a refused commit: a cut-off owner must not disturb the rightful one often, seconds.
 _REFUSED = 2.0
@@ -44,7 +48,8 @@ _REFUSED = 2.0
 
 class PartitionOwner:
     """``run`` it as a task. ``active``: taken over, and neither lost nor stopping. ``checkpointed``: as it last stood
-    in ``state``, None before. ``progress`` rises with whatever is fetched, answered or recorded."""
+    in ``state``, None before. ``progress`` rises with whatever is fetched, answered or recorded. ``misfit``: why it is
+    not delivered, where Kafka was restored."""
 
     def __init__(self, flow: FlowContext, consumer: AIOKafkaConsumer, membership: Membership, partition: int) -> None:
         self._flow, self._consumer, self._membership, self.partition = flow, consumer, membership, partition
@@ -54,14 +59,14 @@ class PartitionOwner:
         self.progress = 0
         self.state = PartitionState(flow.retry, flow.limits, Memory(), 0)
         self.checkpointed: Position | None = None
-        self._room = asyncio.Event()
+        self.misfit: str | None = None
+        self._fetcher = Fetcher(consumer, self._events, flow.batch, self._took, self._say_gone)
         self._recorder: Recorder | None = None
         self._store: StateStore | None = None
         self._parker: Parker | None = None
         self._drainer: Drainer | None = None
-        self._epoch = self._above = 0
-        self._counted = 0
-        self._failures = self._fetched_to = 0
+        self._replayer: Replayer | None = None
+        self._epoch = self._above = self._counted = self._failures = 0
         self._stopping = False
 
     async def run(self) -> None:
@@ -74,6 +79,9 @@ class PartitionOwner:
             except* CommitRefused as group:
                 wait = _REFUSED * random.uniform(0.75, 1.5)  # noqa: S311 - jitter
                 log.info("not the owner now", **self._where, reason=str(group.exceptions[0]))
+            except* Misfit as group:
+                wait, self.misfit = _REFUSED, str(group.exceptions[0])
+                self._flow.instruments.misfit(self.partition, self.misfit)
             except* Overtaken as group:
                 self._above = max(error.epoch for error in group.exceptions if isinstance(error, Overtaken))
                 log.warning("partition dropped", **self._where, error=str(group.exceptions[0]))
@@ -91,32 +99,30 @@ class PartitionOwner:
 
     async def _own(self) -> None:
         flow = self._flow
-        store = StateStore(flow.clients, f"{flow.identity}.{self.partition}")
-        recorder = Recorder(flow.clients, flow.topics.outcomes, self.partition, self._acked)
+        written = [TopicPartition(topic, self.partition) for topic in (flow.topics.state, flow.topics.parked)]
+        store = StateStore(flow.clients, f"{flow.identity}.{self.partition}", written)
+        took = flow.instruments.record_seconds
+        recorder = Recorder(flow.clients, flow.topics.outcomes, self.partition, self._acked, took)
         inbox = Inbox(flow.name, self.partition, self._commanded)
         flow.control.listen(inbox.hear)
         try:
             taken = await self._take_over(store, recorder, inbox)
-            self._fetched_to = taken.start
+            self._fetcher.to = taken.start
+            self.state.fetched_to(taken.start)
             self._consumer.seek(self._events, taken.start)  # before any checkpoint: what was fetched earlier is dropped
             parked = TopicPartition(flow.topics.parked, self.partition)
             self._recorder, self._store = recorder, store
             self._parker = parker = Parker(store, parked, taken.epoch, self._append)
-            copies = Copies(flow.clients, parked)
-            self._drainer = drainer = Drainer(
-                self.state,
-                copies,
-                inbox,
-                self.record,
-                flow.pipeline.wake,
-                lambda: self._consumer.position(self._events),
-            )
+            self._drainer = drainer = self._drains(parked, inbox)
+            sure = partial(self.checkpoint, always=True)
+            self._replayer = replayer = Replayer(flow, self, taken.epoch, recorder.append, sure)
             self._follow_up()
             self._say_gone(taken.wanted, taken.start)
             async with asyncio.TaskGroup() as all_of_it:
                 all_of_it.create_task(recorder.run())
                 all_of_it.create_task(parker.run())
                 all_of_it.create_task(drainer.run())
+                all_of_it.create_task(replayer.run())
                 all_of_it.create_task(self._checkpoints())
                 all_of_it.create_task(self._fetch())
         finally:
@@ -124,16 +130,26 @@ class PartitionOwner:
             self._count(0)
             flow.control.unlisten(inbox.hear)
             flow.instruments.left(self.partition)
-            self._recorder = self._store = self._parker = self._drainer = self.checkpointed = None
+            self._recorder = self._store = self._parker = self._drainer = self._replayer = self.checkpointed = None
             recorder.discard()
             store.discard()
+
+    def _drains(self, parked: TopicPartition, inbox: Inbox) -> Drainer:
+        return Drainer(
+            self.state,
+            Copies(self._flow.clients, parked),
+            inbox,
+            self.record,
+            self._flow.pipeline.wake,
+            lambda: self._consumer.position(self._events),
+        )
 
     async def _take_over(self, store: StateStore, recorder: Recorder, inbox: Inbox) -> Taken:
         flow = self._flow
         ids = Ids(flow.duplicates.count, int(flow.duplicates.within * 1000))
         takeover = Takeover(flow.clients, flow.topics, self.partition, self._membership, flow.states, ids, self._above)
         taken = await takeover.run(store, recorder, flow.writer, flow.control, inbox)
-        self._epoch = taken.epoch
+        self._epoch, self.misfit = taken.epoch, None
         marked_below = taken.end if taken.epoch > 1 else 0  # no former owner, nothing delivered
         self.state = PartitionState(flow.retry, flow.limits, taken.memory, marked_below, hold=flow.hold)
         waiting = taken.end - taken.start
@@ -145,49 +161,23 @@ class PartitionOwner:
         self.active = not self._stopping
         self._failures = 0
         self._flow.pipeline.add(self)
-        while True:
-            if not self.state.wants_more():
-                await self._wait_for_room()
-            await self._fetch_once()
+        await self._fetcher.run(self.state)
 
     @property
     def behind(self) -> int:
         """Events that are not fetched yet, as far as the last fetch told."""
-        end = self._consumer.highwater(self._events) if self._events in self._consumer.assignment() else None
-        return 0 if end is None or not self.active else max(0, end - self._fetched_to)
+        return self._fetcher.behind if self.active else 0
 
     def may_attempt(self, now: float) -> bool:
         return self.active and self._membership.may_attempt(now)
 
-    async def _wait_for_room(self) -> None:
-        """Paused meanwhile: fetched records that nobody takes would slow down the other partitions' fetches."""
-        self._consumer.pause(self._events)
-        while not self.state.wants_more():
-            self._room.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_FETCH_MS / 1000):
-                    await self._room.wait()
-        self._consumer.resume(self._events)
-
-    async def _fetch_once(self) -> None:
-        most = min(self._flow.batch, self.state.room())
-        try:
-            found = await self._consumer.getmany(self._events, timeout_ms=_FETCH_MS, max_records=most)
-        except NoOffsetForPartitionError:
-            return  # looked up before the assignment's seek; the position is ours
-        except OffsetOutOfRangeError:
-            first = (await self._consumer.beginning_offsets([self._events]))[self._events]
-            self._say_gone(await self._consumer.position(self._events), first)
-            self._consumer.seek(self._events, first)
-            return
-        records = found.get(self._events)
-        if records:
-            self._fetched_to = records[-1].offset + 1
-            self.progress += 1
-            self.state.fetched([message_of(Event.of(record)) for record in records])
-            self._follow_up()
-            self._count(self.state.unfinished)
-            self._flow.pipeline.wake()
+    def _took(self, records: Sequence[Any]) -> None:
+        self.progress += 1
+        self.state.fetched([message_of(Event.of(record)) for record in records])
+        self.state.fetched_to(self._fetcher.to)
+        self._follow_up()
+        self._count(self.state.unfinished)
+        self._flow.pipeline.wake()
 
     @property
     def waiting_command(self) -> int | None:
@@ -196,8 +186,7 @@ class PartitionOwner:
 
     async def lag(self) -> int:
         """Events that are not fetched yet. Raises KafkaError."""
-        end = (await self._consumer.end_offsets([self._events]))[self._events]
-        return max(0, int(end) - int(await self._consumer.position(self._events)))
+        return await self._fetcher.lag()
 
     def _say_gone(self, wanted: int, first: int) -> None:
         """The log begins at ``first``, and delivery was to go on at ``wanted``."""
@@ -234,6 +223,9 @@ class PartitionOwner:
     def _acked(self, appended: list[tuple[Record, int | None]], first: int) -> None:
         instruments, at = self._flow.instruments, time.time_ns() // 1_000_000
         for outcome_offset, (effect, parked) in enumerate(appended, first):
+            if effect.message.replay is not None:
+                self._replayed(effect, outcome_offset)
+                continue
             self.state.outcome_acked(effect, outcome_offset, -1 if parked is None else parked, at)
             if effect.message.measured is not None and effect.kind in FINISHING:
                 effect.message.measured.stage("record")
@@ -242,10 +234,18 @@ class PartitionOwner:
         self._follow_up()
         if self._drainer is not None and (self.state.releases.busy or self._drainer.waits):
             self._drainer.wake()
-        instruments.recorded([effect for effect, _ in appended], self.partition)
+        if self._replayer is not None and self._replayer.listens:
+            self._replayer.heard([effect for effect, _ in appended], first)
+        instruments.recorded([effect for effect, _ in appended if effect.message.replay is None], self.partition)
         self._count(self.state.unfinished)
-        self._room.set()
+        self._fetcher.room.set()
         self._flow.pipeline.wake()
+
+    def _replayed(self, effect: Record, outcome_offset: int) -> None:
+        """It says nothing of a message's own status."""
+        self.state.memory.passed(outcome_offset)
+        if self._replayer is not None:
+            self._replayer.acked(effect, outcome_offset)
 
     def _count(self, unfinished: int) -> None:
         self._flow.instruments.in_flight.inc(unfinished - self._counted)
@@ -278,8 +278,9 @@ class PartitionOwner:
             await asyncio.sleep(self._flow.clients.timing.checkpoint)
             await self.checkpoint()
 
-    async def checkpoint(self) -> None:
-        """Writes where the partition is, if that changed; raises StateLost."""
+    async def checkpoint(self, *, always: bool = False) -> None:
+        """Writes where the partition is, if that changed; raises StateLost. What is written proves that no successor
+        has begun an epoch, as it fences this producer before."""
         store = self._store
         if store is None:
             return
@@ -287,10 +288,11 @@ class PartitionOwner:
         if self._drainer is not None:
             self._drainer.settle()
         position = self.state.position(await self._consumer.position(self._events))
-        if position != self.checkpointed:
+        if always or store.doubtful or position != self.checkpointed:
             await store.write(checkpoint_records(self._flow, self.partition, position, self.state.memory))
             self.checkpointed = position
 
     def _tell_standing(self) -> None:
         window = self.state.memory.ids.held(time.time_ns() // 1_000_000)
-        self._flow.instruments.standing(self.partition, self.state.held_keys, window, self.state.oldest_accepted())
+        oldest, held = self.state.oldest_accepted(), len(self.state.memory.holds)
+        self._flow.instruments.standing(self.partition, held, window, oldest, self.behind)

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from linkspan.control.tail import ControlTail
 from linkspan.egress.own.control import Inbox
+from linkspan.egress.own.fit import CopiedFlow, Fit, WrittenElsewhere
 from linkspan.egress.own.membership import Membership
 from linkspan.egress.own.store import StateStore
 from linkspan.egress.partition.holds import Holds
@@ -21,15 +22,15 @@ from linkspan.egress.partition.ids import Ids
 from linkspan.egress.partition.memory import Memory
 from linkspan.egress.record.outcome import OutcomeWriter
 from linkspan.egress.record.recorder import Recorder
-from linkspan.kernel.commands import Command
-from linkspan.kernel.errors import LinkspanError
+from linkspan.kernel.errors import LinkspanError, UnknownWriter
 from linkspan.kernel.kafka.clients import KafkaClients, stop_consumer
+from linkspan.kernel.kafka.published import PublishedSchemas
 from linkspan.kernel.kafka.reading import read_all
 from linkspan.kernel.records.hold import Hold
 from linkspan.kernel.records.outcome import fact_of
 from linkspan.kernel.records.parked import Copy, copy_key
 from linkspan.kernel.records.position import Position
-from linkspan.kernel.records.state import HOLD, IDS, POSITION, StateCodec
+from linkspan.kernel.records.state import COPIED, HOLD, IDS, POSITION, StateCodec
 from linkspan.kernel.topics import FlowTopics
 
 log = structlog.get_logger()
@@ -77,6 +78,8 @@ class Takeover:
         self._outcomes = TopicPartition(topics.outcomes, partition)
         self._state = TopicPartition(topics.state, partition)
         self._parked = TopicPartition(topics.parked, partition)
+        self._topics = topics
+        self._cluster = ""
         self._position: Position | None = None
         self._holds: dict[bytes, Hold] = {}
         self._slots: dict[bytes, tuple[int, bytes]] = {}
@@ -85,17 +88,19 @@ class Takeover:
         self, store: StateStore, recorder: Recorder, writer: OutcomeWriter, control: ControlTail, inbox: Inbox
     ) -> Taken:
         """Starts ``store`` and ``recorder``, which are the caller's to discard, and puts the commands that wait into
-        ``inbox``. Raises CommitRefused, StateLost, AppendFailed, Overtaken, KafkaError."""
+        ``inbox``. Raises Misfit, CommitRefused, StateLost, AppendFailed, Overtaken, KafkaError."""
         reader = self._clients.reader()
         try:
+            await control.schemas.ready()
             await reader.start()
-            read_to = await self._read_state(reader, 0)
+            read_to = await self._read_state(reader, 0, control.schemas)
+            await self._fits(reader, control.partition)
             self._did(1, "state read")
             await self._confirm(reader)
             self._did(2, "member")
             await store.start()
             self._did(3, "former owner fenced")
-            await self._read_state(reader, read_to)
+            await self._read_state(reader, read_to, control.schemas)
             self._did(4, "state read again")
             start, wanted = await self._confirm(reader)
             self._did(5, "still member")
@@ -117,38 +122,64 @@ class Takeover:
         return Taken(memory, position.epoch, start, end, wanted)
 
     async def _commands(self, reader: AIOKafkaConsumer, start: int, control: ControlTail, inbox: Inbox) -> None:
-        before: list[tuple[int, Command]] = []
+        found: list[Any] = []
 
         def take(record: Any) -> None:
-            command = control.read(record.offset, record.value) if record.key in (None, self._flow) else None
-            if command is not None:
-                before.append((record.offset, command))
+            if record.key in (None, self._flow):
+                found.append(record)
 
         end = await read_all(reader, control.partition, start, None, take)
+        await control.learn(found)
+        before = [(record.offset, command) for record in found if (command := control.read(record)) is not None]
         inbox.begin(start, before, end)
         await control.reached(end)  # what is paused must be known before anything is delivered
+
+    async def _fits(self, reader: AIOKafkaConsumer, control: TopicPartition) -> None:
+        self._cluster = await self._clients.cluster()
+        fit = Fit(self._topics, control, self._partition)
+        await fit.check(reader, self._position or Position(), self._holds, self._cluster)
 
     def _did(self, step: int, what: str) -> None:
         log.debug("takeover", topic=self._events.topic, partition=self._partition, step=step, done=what)
 
-    async def _read_state(self, reader: AIOKafkaConsumer, start: int) -> int:
+    async def _read_state(self, reader: AIOKafkaConsumer, start: int, schemas: PublishedSchemas) -> int:
         """From ``start`` to the end; where that was."""
+        newest: dict[bytes | None, Any] = {}
 
-        def fold(record: Any) -> None:
-            if record.key == POSITION:
-                self._position = self._codec.decode(record.value)
-            elif record.key is not None and record.key.startswith(HOLD):
-                self._hold(record.key.removeprefix(HOLD), record.value)
-            elif record.key is not None and record.key.startswith(IDS) and record.value is not None:
-                self._slots[record.key] = self._codec.decode_ids(record.value)
+        def take(record: Any) -> None:
+            newest[record.key] = record
 
-        return await read_all(reader, self._state, start, None, fold)
+        end = await read_all(reader, self._state, start, None, take)
+        await schemas.learn(self._codec, *(record.value for record in newest.values()))
+        try:
+            for record in newest.values():
+                self._fold_state(record)
+        except UnknownWriter as error:
+            raise WrittenElsewhere(error.reason) from error
+        return end
+
+    def _fold_state(self, record: Any) -> None:
+        if record.key == POSITION:
+            self._position = self._codec.decode(record.value)
+        elif record.key == COPIED and record.value is not None:
+            if (why := self._codec.decode_mark(record.value).forbids(self._topics.flow)) is not None:
+                raise CopiedFlow(why)
+        elif record.key is not None and record.key.startswith(HOLD):
+            self._hold(record.key.removeprefix(HOLD), record.value)
+        elif record.key is not None and record.key.startswith(IDS):
+            self._slot(record.key, record.value)
 
     def _hold(self, key: bytes, value: bytes | None) -> None:
         if value is None:
             self._holds.pop(key, None)
         else:
             self._holds[key] = self._codec.decode_hold(value)
+
+    def _slot(self, key: bytes, value: bytes | None) -> None:
+        if value is None:
+            self._slots.pop(key, None)
+        else:
+            self._slots[key] = self._codec.decode_ids(value)
 
     async def _confirm(self, reader: AIOKafkaConsumer) -> tuple[int, int]:
         """Commits where delivery will begin; that offset, and the one that the position named."""
@@ -161,7 +192,8 @@ class Takeover:
     def _allocated(self, start: int) -> Position:
         """The next epoch; the one in force where the outcomes are folded from stays as it is."""
         position = self._position or Position()
-        return replace(position, epoch=max(position.epoch, self._above) + 1, events=start)
+        epoch = max(position.epoch, self._above) + 1
+        return replace(position, epoch=epoch, events=start, cluster=self._cluster)
 
     async def _fold(self, reader: AIOKafkaConsumer, position: Position, end: int) -> Memory:
         copies: dict[int, tuple[int, bytes | None]] = {}

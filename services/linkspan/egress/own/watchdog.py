@@ -31,7 +31,8 @@ class _Seen:
 class Watchdog:
     """``run`` until cancelled; raises Stalled when a partition had work and no progress for ``limit`` seconds.
 
-    No stall is: Kafka away, the destination away, a message that waits for its next attempt, a throttle.
+    No stall is: Kafka away, the destination away, a message that waits for its next attempt, a throttle, a partition
+    whose logs do not fit.
     """
 
     def __init__(self, flow: str, member: FlowMember, pipeline: Pipeline, limit: float) -> None:
@@ -57,6 +58,8 @@ class Watchdog:
 
     def _excused(self, owner: PartitionOwner, now: float) -> bool:
         wake_at = owner.state.wake_at()
+        if owner.misfit is not None:
+            return True
         return self._member.trouble() is not None or self._pipeline.waits() or (wake_at is not None and wake_at > now)
 
     async def _has_work(self, owner: PartitionOwner) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from linkspan.kernel.errors import Doubtful, Rejected, Unavailable
+from linkspan.kernel.errors import Doubtful, Poison, Rejected, Unavailable
 
 
 class Unanswered(Doubtful):
@@ -15,3 +15,7 @@ class Withheld(Unavailable):
 
 class Superseded(Rejected):
     """The destination already holds something newer of the same key; nothing is wrong with the message."""
+
+
+class Unreadable(Poison):
+    """Its bytes cannot be decoded; what decodes and cannot be mapped is Poison alone."""

@@ -6,7 +6,8 @@ from linkspan.egress.partition.lanes import Message
 
 
 class Flushes:
-    """Of a partition. What waits in ``parked``, or comes from there, is not given up: discards do that."""
+    """Of a partition. What waits in ``parked``, or comes from there, is not given up: discards do that; nor is what a
+    replay sends, which a cancel ends."""
 
     def __init__(self) -> None:
         self._under_way: list[tuple[int, int]] = []
@@ -21,6 +22,6 @@ class Flushes:
 
     def giving_up(self, message: Message) -> int:
         """The command that gives it up; -1 where none does."""
-        if not self._under_way or message.released:
+        if not self._under_way or message.released or message.replay is not None:
             return -1
         return next((control for until, control in self._under_way if message.offset < until), -1)

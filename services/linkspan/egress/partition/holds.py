@@ -34,6 +34,9 @@ class Holds:
     def __getitem__(self, key: bytes) -> Hold:
         return self._holds[key]
 
+    def items(self) -> Iterable[tuple[bytes, Hold]]:
+        return self._holds.items()
+
     def draining(self) -> Iterator[bytes]:
         return (key for key, hold in self._holds.items() if hold.draining)
 

@@ -20,7 +20,7 @@ from linkspan.kernel.records.urgency import CRITICAL, NORMAL
 
 class Message(msgspec.Struct, eq=False):
     """A fetched and unfinished event. ``record``, ``prepared``, ``doubt`` and ``measured`` belong to others and are not
-    looked at.
+    looked at; neither is ``replay``, which only what a replay sends again has.
 
     ``charged``: attempts spent so far; ``asked``: failures in a row that spent none. ``redelivery``: the destination
     may have seen it already. ``id``, ``digest``: 64 bits of each, None where the record names no id. ``released``: it
@@ -45,6 +45,7 @@ class Message(msgspec.Struct, eq=False):
     alone: bool = False
     urgency: int = NORMAL
     rank: int = 0
+    replay: Any = None
 
     @property
     def lane(self) -> bytes | int:
@@ -74,6 +75,13 @@ class Lanes:
             self._queue(message)
         else:
             lane.append(message)
+
+    def occupy(self, message: Message) -> bool:
+        """It is the only one of its lane, and taken; False where there are others, or the event itself goes alone."""
+        if message.lane in self._lanes or message.offset in self._lanes:
+            return False
+        self._lanes[message.lane] = deque((message,))
+        return True
 
     def take(self, budget: int, now: float) -> Iterator[Message]:
         """The heads that may go now, each once, until it is put back, delayed or released."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from linkspan.egress.partition.holds import Holds
 from linkspan.egress.partition.ids import Ids
@@ -18,7 +19,8 @@ _KNOWN = frozenset({"delivered", "filtered", "superseded"})
 
 class Memory:
     """The fold of ``outcomes`` after a position. ``stale``: finishing outcomes that the epoch rule made void;
-    ``control``: all commands below it are carried out.
+    ``control``: all commands below it are carried out; ``marked``: events below it are of a restored log, and may have
+    gone out.
 
     ``copies``: event offsets of the copies that stand in ``parked`` at and above the position's ``parked``, each with
     where, and its key. Those that no valid outcome names are ``orphans``, left by a former owner.
@@ -31,7 +33,7 @@ class Memory:
         ids: Ids | None = None,
         copies: Mapping[int, tuple[int, bytes | None]] | None = None,
     ) -> None:
-        position = position or Position()
+        self._began = position = position or Position()
         self._copies = dict(copies or {})
         self._parked = position.parked
         self._events = position.events
@@ -40,6 +42,7 @@ class Memory:
         self._epoch = Epoch(position.outcomes_epoch)
         self._outcomes = position.outcomes
         self.control = position.control
+        self.marked = position.marked
         self.holds = Holds() if holds is None else holds
         self.ids = Ids() if ids is None else ids
         self.stale = 0
@@ -73,6 +76,10 @@ class Memory:
         elif fact.kind == ATTEMPT_FAILED:
             self._charged[fact.offset] = self._charged.get(fact.offset, 0) + 1
 
+    def passed(self, outcome_offset: int) -> None:
+        """An outcome of a replay stands there: it says nothing of a message's own status."""
+        self._outcomes = max(self._outcomes, outcome_offset + 1)
+
     def _remember(self, message_id: int, fact: Fact) -> None:
         if fact.kind in _KNOWN:
             self.ids.add(message_id, fact.digest, fact.at)
@@ -101,14 +108,15 @@ class Memory:
         self._finished.forget_below(self._events)
         for offset in [offset for offset in self._charged if offset < self._events]:
             del self._charged[offset]
-        return Position(
-            self.epoch,
-            self._events,
-            tuple(self._finished),
-            tuple(self._charged.items()),
-            self._outcomes,
-            self.epoch,
-            self.control,
-            tuple(sorted(self.holds.redriven)),
-            self._parked,
+        return replace(
+            self._began,
+            epoch=self.epoch,
+            events=self._events,
+            finished=tuple(self._finished),
+            charged=tuple(self._charged.items()),
+            outcomes=self._outcomes,
+            outcomes_epoch=self.epoch,
+            control=self.control,
+            redriven=tuple(sorted(self.holds.redriven)),
+            parked=self._parked,
         )

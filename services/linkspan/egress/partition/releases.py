@@ -27,10 +27,11 @@ class Wanted:
 
 
 class Releases:
-    """``mark``: what was on its way out under a former owner may have arrived."""
+    """What was on its way out under a former owner may have arrived, and so may all events below ``restored``, which
+    are of a restored log."""
 
-    def __init__(self, holds: Holds, lanes: Lanes) -> None:
-        self._holds, self._lanes = holds, lanes
+    def __init__(self, holds: Holds, lanes: Lanes, restored: int = 0) -> None:
+        self._holds, self._lanes, self._restored = holds, lanes, restored
         self._queued_to: dict[bytes, int] = {}
         self._begun: dict[bytes, int] = {}
         self._begins = 0
@@ -99,6 +100,7 @@ class Releases:
         messages[0].redelivery |= wanted.key in self._marked
         self._marked.discard(wanted.key)
         for message in messages:
+            message.redelivery |= message.offset < self._restored
             message.released = True
             self._lanes.add(message)
         self._queued_to[wanted.key] = messages[-1].offset
@@ -107,7 +109,7 @@ class Releases:
     def queue_alone(self, message: Message) -> None:
         if message.offset in self._holds.redriven - self._alone:
             message.released = message.alone = True
-            message.redelivery |= message.offset in self._alone_marked
+            message.redelivery |= message.offset in self._alone_marked or message.offset < self._restored
             self._alone.add(message.offset)
             self._lanes.add(message)
 

@@ -13,6 +13,7 @@ from linkspan.egress.partition.effect import Record
 from linkspan.egress.partition.flushes import Flushes
 from linkspan.egress.partition.lanes import Lanes, Message
 from linkspan.egress.partition.memory import Memory
+from linkspan.egress.partition.offers import Offers
 from linkspan.egress.partition.releases import Releases
 from linkspan.egress.partition.window import Window, WindowLimits
 from linkspan.kernel.errors import Conflict, DeliveryError, FailureClass
@@ -49,7 +50,8 @@ class PartitionState:
         self._ids: dict[int, Message] = {}
         self._marked_below = marked_below
         self._marks_left = limits.messages
-        self.releases = Releases(memory.holds, self._lanes)
+        self.releases = Releases(memory.holds, self._lanes, memory.marked)
+        self.offers = Offers(memory.holds, self._lanes)
         self._flushes = Flushes()
         for key in tuple(memory.holds.draining()):
             self._open(key)
@@ -86,9 +88,15 @@ class PartitionState:
 
     def _mark(self, offset: int) -> bool:
         if offset >= self._marked_below or self._marks_left <= 0:
-            return False
+            return offset < self._memory.marked
         self._marks_left -= 1
         return True
+
+    def fetched_to(self, offset: int) -> None:
+        """All before it was ``fetched``. A former owner had no more under way than is marked, or fills the window."""
+        self.offers.below = offset
+        known = offset >= self._marked_below or self._marks_left <= 0 or not self._window.wants_more()
+        self.offers.open = self.offers.open or known
 
     def wants_more(self) -> bool:
         return self._window.wants_more()
@@ -177,7 +185,7 @@ class PartitionState:
         self._lanes.delay(message, at)
 
     def commanded(self, kind: str, message: Message, control: int) -> Record:
-        """Redrive or discard ``message``, a dead letter that ``letter`` confirmed."""
+        """Redrive or discard ``message``, a dead letter that the holds' ``letter`` confirmed."""
         return Record(message, kind, hold=self._memory.holds.held_by(message.offset) is not None, control=control)
 
     def flush(self, until: int, control: int) -> None:
@@ -194,6 +202,7 @@ class PartitionState:
 
     def _given_up(self, message: Message, control: int) -> Record:
         self._recording.add(message.offset)
+        self.offers.given_up(message)
         return Record(message, DISCARDED, control=control, flushed=True)
 
     def flushed(self, until: int, control: int, consumer_position: int) -> bool:
@@ -205,10 +214,6 @@ class PartitionState:
     def is_recording(self, offset: int) -> bool:
         """What becomes of this event is decided, and not acked yet."""
         return offset in self._recording
-
-    def letter(self, offset: int, key: bytes | None, *, dead: bool) -> str | None:
-        """Why this copy in ``parked`` is no dead letter that waits for a decision; None where it is one."""
-        return self._memory.holds.letter(offset, key, dead=dead)
 
     def carried_out(self, control: int) -> None:
         """All commands below ``control``: their outcomes are acked, or they were refused."""
@@ -234,10 +239,7 @@ class PartitionState:
             self.releases.through(message)
         else:
             self._window.finish(message.offset)
-        if not effect.flushed:
-            self._go_on(effect)
-        elif self._lanes.heads(message):
-            self._lanes.release(message)
+        self._go_on(effect)
 
     def _released_or_opened(self, kind: str, key: bytes) -> None:
         if kind == OPENED:
@@ -252,7 +254,9 @@ class PartitionState:
 
     def _go_on(self, effect: Record) -> None:
         message = effect.message
-        if effect.kind == HELD:
+        if effect.flushed:
+            self.offers.gone(message)
+        elif effect.kind == HELD:
             if message.key is not None:
                 self.releases.parked(message.key)
         elif effect.hold:
@@ -269,10 +273,6 @@ class PartitionState:
     def memory(self) -> Memory:
         """To be read together with ``position``, in the same moment."""
         return self._memory
-
-    @property
-    def held_keys(self) -> int:
-        return len(self._memory.holds)
 
     def position(self, consumer_position: int) -> Position:
         """What a successor needs now; ``consumer_position`` is the offset of the next fetch, used where nothing that

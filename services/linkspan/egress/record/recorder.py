@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -31,10 +32,16 @@ class AppendFailed(LinkspanError):
 
 
 class Recorder:
-    """``acked(tokens, first_offset)`` is called for each appended batch; ``start``, then ``run`` until cancelled."""
+    """``acked(tokens, first_offset)`` is called for each appended batch, and ``took`` with its seconds.
 
-    def __init__(self, clients: KafkaClients, topic: str, partition: int, acked: Acked) -> None:
+    ``start``, then ``run`` until cancelled.
+    """
+
+    def __init__(
+        self, clients: KafkaClients, topic: str, partition: int, acked: Acked, took: Callable[[float], None]
+    ) -> None:
         self._clients, self._topic, self._partition, self._acked = clients, topic, partition, acked
+        self._took = took
         self._waiting: deque[tuple[bytes | None, bytes, list[tuple[str, bytes]], Any]] = deque()
         self._some = asyncio.Event()
         self._producer: AIOKafkaProducer | None = None
@@ -90,7 +97,9 @@ class Recorder:
             self._waiting.popleft()
             tokens.append(token)
         self._under_way = len(tokens)
+        started = time.perf_counter()
         acked = await self._send(producer, batch)
+        self._took(time.perf_counter() - started)
         first = acked if acked >= 0 else self._next_offset
         self._next_offset = first + len(tokens)
         self._under_way = 0

@@ -20,14 +20,16 @@ from linkspan.kernel.codec import Decoder, OutcomeCodec
 from linkspan.kernel.errors import DeliveryError, FailureClass, Poison
 from linkspan.kernel.json_form import JsonForm
 from linkspan.kernel.kafka.clients import KafkaClients, stop_consumer
+from linkspan.kernel.kafka.published import PublishedSchemas
 from linkspan.kernel.message import Json
 from linkspan.kernel.records.epoch import Epoch
 from linkspan.kernel.records.event import Event
 from linkspan.kernel.records.outcome import fact_of
 from linkspan.kernel.resilience.limits import Limits
 from linkspan.kernel.resilience.retry import RetryPolicy
-from linkspan.kernel.telemetry.traces import CORRELATION_ID, Tracing, valid
-from linkspan.kernel.topics import FlowTopics
+from linkspan.kernel.telemetry import attributes as of
+from linkspan.kernel.telemetry.traces import Tracing, valid
+from linkspan.kernel.topics import FlowTopics, Headers
 
 log = structlog.get_logger()
 
@@ -38,7 +40,7 @@ _AGAIN = RetryPolicy(first=0.5, cap=5.0)
 @dataclass(frozen=True, slots=True)
 class RefusalContext:
     """``sender``: the system that is told, by ``adapter`` while ``gate`` is open; ``decoder`` and ``form`` read the
-    flow's events."""
+    flow's events; ``attempt``: name, kind and attributes of the span of one attempt."""
 
     flow: str
     group: str
@@ -54,6 +56,8 @@ class RefusalContext:
     limits: Limits
     tracing: Tracing
     gate: Gate
+    attempt: tuple[str, SpanKind, dict[str, Any]]
+    schemas: PublishedSchemas
 
 
 class RefusalNotifier:
@@ -95,19 +99,26 @@ class RefusalNotifier:
         valid_now = self._epochs[record.partition].valid(said.kind, said.epoch)
         if said.kind != "dead_lettered" or said.plan or not valid_now:
             return
+        if any(name == Headers.COPIED for name, _ in record.headers):
+            return  # told, as of the flow that it was copied from
         context = self._context
+        await context.schemas.learn(context.codec, record.value)
         try:
             outcome = context.codec.decode(record.value)
         except Poison as error:
             log.warning("an outcome cannot be read", flow=context.flow, offset=record.offset, reason=error.reason)
             return
         event = await self._event(TopicPartition(context.topics.events, record.partition), outcome["offset"])
-        facts = {CORRELATION_ID: outcome["correlationId"] or ""}
-        with context.tracing.span(
-            "refuse", valid(event.traceparent if event else None), SpanKind.PRODUCER, facts
-        ) as traced:
+        facts = {
+            of.STEP: "refuse",
+            of.FLOW: context.flow,
+            of.CORRELATION_ID: outcome["correlationId"] or "",
+            of.MESSAGE_ID: outcome["messageId"] or "",
+        }
+        parent = valid(event.traceparent if event else None)
+        with context.tracing.span(f"refuse {context.flow}", parent, SpanKind.INTERNAL, facts, always=True) as traced:
             notice = refusal(outcome, self._original(event), context.key_field, context.sender, traced.traceparent)
-            await self._send(notice, outcome)
+            await self._send(notice, outcome, facts)
 
     async def _event(self, partition: TopicPartition, offset: int) -> Event | None:
         """None where it is gone."""
@@ -120,6 +131,7 @@ class RefusalNotifier:
         finally:
             await stop_consumer(reader)
         records = found.get(partition, [])
+        await self._context.schemas.learn(self._context.decoder, *(record.value for record in records))
         return Event.of(records[0]) if records and records[0].offset == offset else None
 
     def _original(self, event: Event | None) -> Json | None:
@@ -129,11 +141,11 @@ class RefusalNotifier:
         except Poison:
             return None
 
-    async def _send(self, notice: Delivery, outcome: dict[str, Any]) -> None:
+    async def _send(self, notice: Delivery, outcome: dict[str, Any], told: dict[str, str]) -> None:
         failures = 0
         while True:
             await self._context.gate.opens()
-            error = await self._attempt(msgspec.structs.replace(notice, attempt=failures + 1))
+            error = await self._traced_attempt(msgspec.structs.replace(notice, attempt=failures + 1), told)
             facts = {"flow": self._context.flow, "messageId": outcome["messageId"], "system": self._context.sender}
             if error is None:
                 log.info("refusal told", **facts)
@@ -144,6 +156,18 @@ class RefusalNotifier:
             failures += 1
             log.log(30 if failures == 1 else 10, "refusal waits", **facts, reason=error.reason)
             await asyncio.sleep(self._context.retry.delay(failures, error.retry_after))
+
+    async def _traced_attempt(self, notice: Delivery, told: dict[str, str]) -> DeliveryError | None:
+        name, kind, facts = self._context.attempt
+        facts = facts | told | {of.STEP: "deliver", of.ATTEMPT: notice.attempt}
+        traced = self._context.tracing.begin(name, notice.traceparent, kind, facts)
+        try:
+            error = await self._attempt(msgspec.structs.replace(notice, traceparent=traced.traceparent, traced=traced))
+            if error is not None:
+                Tracing.fail(traced, error)
+        finally:
+            traced.span.end()
+        return error
 
     async def _attempt(self, notice: Delivery) -> DeliveryError | None:
         answer: asyncio.Future[DeliveryError | None] = asyncio.get_running_loop().create_future()

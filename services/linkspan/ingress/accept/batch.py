@@ -7,17 +7,20 @@ from typing import Any
 
 import msgspec
 import structlog
+from opentelemetry.trace import SpanKind
 
 from linkspan.ingress.accept.answers import Accepted, send_json
 from linkspan.ingress.accept.problems import problem, problem_of
 from linkspan.ingress.accept.request import Receive, Refused, Request, Scope, Send, read_body
+from linkspan.ingress.accept.spans import CREATED, said
 from linkspan.ingress.append.acceptance import Acceptance
-from linkspan.ingress.errors import Malformed, NotNow
+from linkspan.ingress.errors import Forbidden, Malformed, NotNow
 from linkspan.ingress.pipeline import Pipeline
 from linkspan.ingress.validate import Origin
 from linkspan.kernel.errors import LinkspanError
+from linkspan.kernel.telemetry import attributes as of
 from linkspan.kernel.telemetry.logs import trace_id
-from linkspan.kernel.telemetry.traces import Traced
+from linkspan.kernel.telemetry.traces import UNTRACED, Linked, Traced, Tracing, is_sampled
 
 log = structlog.get_logger()
 
@@ -31,19 +34,27 @@ Taken = tuple[Acceptance, bool] | LinkspanError
 
 
 class Batch:
-    """A faulty line does not touch the others. Messages of one key keep the order of their lines."""
+    """A faulty line does not touch the others. Messages of one key keep the order of their lines.
 
-    def __init__(self, pipeline: Pipeline, body_limit: int) -> None:
-        self._pipeline, self._limit = pipeline, body_limit
+    Each message has a trace of its own that links to the request's; a caller's flag decides for all of them.
+    """
+
+    def __init__(self, pipeline: Pipeline, body_limit: int, tracing: Tracing) -> None:
+        self._pipeline, self._limit, self._tracing = pipeline, body_limit, tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, request: Request, traced: Traced) -> None:
-        request.check(scope["method"], (b"application/json", b"application/x-ndjson"), self._limit)
-        origin = Origin(None, request.checked_correlation())
-        lines = _lines(await read_body(receive, self._limit), request.media_type)
-        taken = await self._take(lines, origin, traced.traceparent)
+        limit = request.limit(self._limit)
+        request.check(scope["method"], (b"application/json", b"application/x-ndjson"), limit)
+        origin = request.origin(request.checked_correlation())
+        lines = _lines(await read_body(receive, limit), request.media_type)
+        if request.client is not None:
+            request.client.take(len(lines) - 1)  # the request was one already
+        traced.told(of.BATCH_COUNT, len(lines))
+        taken = await self._take(lines, origin, request, traced)
         results, statuses = _results(lines, taken)
         status, headers = _overall(statuses), request.answer_headers()
         if status == 503:
+            Tracing.fail(traced, NotNow("no message of the batch could be taken"))
             headers.append((b"retry-after", b"2"))
         log.info(
             "batch taken",
@@ -54,25 +65,41 @@ class Batch:
         )
         await send_json(send, status, {"results": results}, headers)
 
-    async def _take(self, lines: list[tuple[int, bytes]], origin: Origin, traceparent: str) -> list[Taken]:
+    async def _take(
+        self, lines: list[tuple[int, bytes]], origin: Origin, request: Request, batch: Traced
+    ) -> list[Taken]:
         """In order; returns when Kafka has answered for the last of them."""
         taken: list[Taken] = []
         take_now = self._pipeline.take_now
         left = _Countdown(len(lines))
         down = left.down
         for count, (_, raw) in enumerate(lines, 1):
+            traced = self._begin(request.traceparent, batch)
+            traceparent = traced.traceparent
             try:
                 one = take_now(raw, origin, traceparent) or await self._pipeline.take(raw, origin, traceparent)
             except LinkspanError as error:
+                if traced.exported:
+                    traced.belongs_to(request.answered_correlation())
+                    said(traced, problem_of(error).status, error)
                 taken.append(error)
                 down()
             else:
+                traced.belongs_to(one[0].correlation_id)
                 taken.append(one)
                 one[0].when_settled(down)
+            traced.span.end()
             if count % TURN == 0:
                 await asyncio.sleep(0)
         await left.zero
         return taken
+
+    def _begin(self, caller: str | None, batch: Traced) -> Traced:
+        begun = self._tracing.new_trace(sampled=None if caller is None else is_sampled(caller))
+        if not (is_sampled(begun) and batch.exported):
+            return Traced(begun, UNTRACED.span)
+        links = (Linked(batch.seen(), "batch"),)
+        return self._tracing.begin("create", None, SpanKind.PRODUCER, CREATED, links, always=True)
 
 
 class _Countdown:
@@ -120,7 +147,7 @@ def _results(lines: list[tuple[int, bytes]], taken: list[Taken]) -> tuple[list[A
         failure = what[0].error if isinstance(what, tuple) else what
         if failure is not None:
             results.append({"line": number, **problem_of(failure).body()})
-            statuses.append(503 if isinstance(failure, NotNow) else 400)
+            statuses.append(503 if isinstance(failure, NotNow) else 403 if isinstance(failure, Forbidden) else 400)
         elif isinstance(what, tuple):
             acceptance, known = what
             results.append(Accepted(acceptance.message_id, acceptance.correlation_id, True, known, False, number, 202))
@@ -129,7 +156,9 @@ def _results(lines: list[tuple[int, bytes]], taken: list[Taken]) -> tuple[list[A
 
 
 def _overall(statuses: list[int]) -> int:
-    """All queued 202, some 207, none: 503 if that may pass, else 400."""
+    """All queued 202, some 207, none: 503 if that may pass, 403 if all are forbidden, else 400."""
     if 202 in statuses:
         return 202 if all(status == 202 for status in statuses) else 207
-    return 503 if 503 in statuses else 400
+    if 503 in statuses:
+        return 503
+    return 403 if all(status == 403 for status in statuses) else 400

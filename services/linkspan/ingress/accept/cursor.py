@@ -7,12 +7,12 @@ written late, by a leader that has just lost its place, can only lead back: the 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 
 from linkspan.ingress.append.producer import discard, start_producer
+from linkspan.kernel.kafka.clients import KafkaClients
 
 #: Seconds that Kafka has for one answer.
 LIMIT = 10.0
@@ -27,17 +27,17 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Cursor:
-    """``client``: what aiokafka's clients are made with. ``close`` whenever Kafka is away: an idempotent producer
+    """``close`` whenever Kafka is away: an idempotent producer
     without its broker reconnects without a pause."""
 
-    def __init__(self, client: dict[str, Any], topic: str, source: str) -> None:
-        self._client, self._topic, self._key = client, topic, source.encode()
+    def __init__(self, clients: KafkaClients, topic: str, source: str) -> None:
+        self._clients, self._topic, self._key = clients, topic, source.encode()
         self._producer: AIOKafkaProducer | None = None
 
     async def read(self) -> str | None:
         """The cursor that was kept last; None where there is none. Raises KafkaError or TimeoutError."""
-        consumer = AIOKafkaConsumer(
-            self._topic, **self._client, enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=100
+        consumer = self._clients.consumer(
+            self._topic, enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=100
         )
         newest: tuple[int, bytes] = -1, b""
         try:
@@ -55,7 +55,7 @@ class Cursor:
 
     async def write(self, cursor: str) -> None:
         """Returns when Kafka has it. Raises KafkaError, OSError or TimeoutError; then ``close`` and ``read``."""
-        self._producer = self._producer or await start_producer(self._client, LIMIT)
+        self._producer = self._producer or await start_producer(self._clients, LIMIT)
         value = _encode({"cursor": cursor})
         async with asyncio.timeout(LIMIT):
             await self._producer.send_and_wait(self._topic, value, self._key)

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from linkspan import __version__
 from linkspan.ingress.accept import problems
-from linkspan.ingress.accept.openapi import paths, schemas
+from linkspan.ingress.accept.openapi import SECURITY, paths, schemas
 from linkspan.ingress.flows import FlowIntake
 from linkspan.kernel.lifecycle import Check, add_operations
 from linkspan.kernel.schemas import SchemaCatalog
@@ -35,6 +35,7 @@ def application(
             made = get_openapi(title=app.title, version=app.version, routes=app.routes)
             made["paths"] = paths(flows, catalog) | made["paths"]
             made.setdefault("components", {}).setdefault("schemas", {}).update(schemas(flows, catalog))
+            made["components"]["securitySchemes"] = SECURITY
             app.openapi_schema = made
         return app.openapi_schema
 

@@ -31,8 +31,17 @@ class _Id(msgspec.Struct):
     id: str
 
 
+class _Metadata(msgspec.Struct, frozen=True):
+    correlationId: str = ""  # noqa: N815 - as in the message
+
+
+class _Message(msgspec.Struct):
+    metadata: _Metadata = _Metadata()
+
+
 _decode = msgspec.json.Decoder(EventFrame).decode
 _decode_id = msgspec.json.Decoder(_Id).decode
+_decode_message = msgspec.json.Decoder(_Message).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -42,6 +51,14 @@ def read_frame(text: str | bytes) -> EventFrame:
         return _decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Unreadable(str(error), _id_of(text)) from None
+
+
+def correlation_of(frame: EventFrame) -> str:
+    """What can be said of a message that was refused: without an id of its own it has the frame's, as when taken."""
+    try:
+        return _decode_message(frame.body).metadata.correlationId or frame.id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return frame.id
 
 
 def _id_of(text: str | bytes) -> str | None:

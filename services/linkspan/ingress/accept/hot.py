@@ -12,16 +12,19 @@ from typing import Any
 
 import msgspec
 from opentelemetry.trace import SpanKind
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from linkspan.ingress.accept.answers import JSON, PROBLEM, accepted
+from linkspan.ingress.accept.guard import Guard, GuardedProtocol
 from linkspan.ingress.accept.http import log_refusal
 from linkspan.ingress.accept.problems import problem_of
 from linkspan.ingress.accept.request import REQUEST_ID, Request
-from linkspan.ingress.accept.usual import Usual, usual
+from linkspan.ingress.accept.spans import accept_span, said
+from linkspan.ingress.accept.usual import PATH, Usual, usual
+from linkspan.ingress.admit.client import Client
+from linkspan.ingress.admit.door import Door
 from linkspan.ingress.append.acceptance import Acceptance
 from linkspan.ingress.pipeline import Pipeline
-from linkspan.ingress.validate import Origin
 from linkspan.kernel.errors import LinkspanError
 from linkspan.kernel.message import new_id
 from linkspan.kernel.telemetry.traces import Traced, Tracing
@@ -30,16 +33,16 @@ from linkspan.kernel.telemetry.traces import Traced, Tracing
 LONGEST = 60_000
 
 _encode = msgspec.json.Encoder().encode
-_NO_ORIGIN = Origin()
 _CLOSE = b"connection: close\r\n"
+_NAME, _FACTS = accept_span(PATH.decode(), "http", "POST")
 _is_request_id = re.compile(REQUEST_ID.encode()).match
 
 
 class Hot:
     """What all connections share."""
 
-    def __init__(self, pipeline: Pipeline, tracing: Tracing, body_limit: int) -> None:
-        self.take, self.begin = pipeline.take_now, tracing.begin
+    def __init__(self, pipeline: Pipeline, tracing: Tracing, body_limit: int, door: Door, guard: Guard) -> None:
+        self.take, self.begin, self.admit, self.guard = pipeline.take_now, tracing.begin, door.admit_now, guard
         self.longest = min(LONGEST, body_limit)
         self._lines: list[tuple[bytes, bytes]] = []
         self._rendered = b""
@@ -55,16 +58,17 @@ class _UnderWay(msgspec.Struct):
     """``known``: the message was accepted before."""
 
     request: Usual
+    client: Client
     acceptance: Acceptance
     known: bool
     traced: Traced
 
 
-class HotProtocol(HttpToolsProtocol):
+class HotProtocol(GuardedProtocol):
     """One connection. ``_held``: bytes of the next request; it is complete with ``_needed``."""
 
     def __init__(self, hot: Hot, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(hot.guard, **options)
         self._hot = hot
         self._under_way: _UnderWay | None = None
         self._held = b""
@@ -87,7 +91,7 @@ class HotProtocol(HttpToolsProtocol):
             self._held = data
             self.flow.pause_reading()
         elif len(data) < self._needed:
-            self._held = data
+            self._held, self._read = data, len(data)
         else:
             self._held, self._needed = b"", 0
             self._take_all(data)
@@ -98,6 +102,7 @@ class HotProtocol(HttpToolsProtocol):
             request = None if self._is_uvicorns() else usual(data, self._hot.longest)
             if request is not None and request.end > len(data):
                 self._held, self._needed = data, request.end
+                self.begin_reading(body=True, read=len(data))
                 return
             if request is None or not self._take(request, data[request.start : request.end]):
                 self._pass_on(data)
@@ -106,6 +111,9 @@ class HotProtocol(HttpToolsProtocol):
             if self._under_way is not None:
                 self._held = data
                 return
+
+    def is_answering(self) -> bool:
+        return self._under_way is not None or super().is_answering()
 
     def _is_uvicorns(self) -> bool:
         """It reads a request, or answers one, or the client does not read its answers."""
@@ -119,18 +127,21 @@ class HotProtocol(HttpToolsProtocol):
 
     def _take(self, request: Usual, body: bytes) -> bool:
         """False where uvicorn's way must be gone: nothing was appended then."""
-        traced = self._hot.begin("accept", request.traceparent, SpanKind.SERVER)
-        correlation = request.correlation_id
-        origin = _NO_ORIGIN if correlation is None else Origin(None, correlation)
+        client = self._hot.admit(request.fields, self.client[0] if self.client else "")
+        if client is None or len(body) > client.limit(self._hot.longest) or not client.may_now():
+            return False
+        traced = self._hot.begin(_NAME, request.traceparent, SpanKind.SERVER, _FACTS)
         try:
-            taken = self._hot.take(body, origin, traced.traceparent)
+            taken = self._hot.take(body, client.origin_with(request.correlation_id), traced.traceparent)
         except Exception:  # noqa: BLE001 - the usual way finds the same, and says it
             return False
         if taken is None:
             return False
         acceptance, known = taken
+        client.take(1)
+        self.end_reading()
         traced.belongs_to(acceptance.correlation_id)
-        self._under_way = _UnderWay(request, acceptance, known, traced)
+        self._under_way = _UnderWay(request, client, acceptance, known, traced)
         self._taking = True
         acceptance.when_settled(self._settled)
         self._taking = False
@@ -154,14 +165,17 @@ class HotProtocol(HttpToolsProtocol):
     def _accept(self, done: _UnderWay) -> None:
         given = done.request.fields.get(b"x-request-id")
         request_id = given if given is not None and _is_request_id(given) else new_id().encode()
+        done.traced.answered(202)
         correlation_id = done.acceptance.correlation_id.encode()
         lines = b"x-request-id: %b\r\nx-correlation-id: %b\r\n" % (request_id, correlation_id)
         self._write(202, lines, JSON, _encode(accepted(done.acceptance, done.known)))
 
     def _refuse(self, done: _UnderWay, error: LinkspanError) -> None:
         request = Request({"headers": done.request.fields.items()})
-        Tracing.fail(done.traced, error)
+        request.client = done.client
         refusal = problem_of(error)
+        done.traced.answered(refusal.status)
+        said(done.traced, refusal.status, error)
         log_refusal(request, refusal, done.traced)
         lines = _rendered([*request.answer_headers(), *refusal.header_lines()])
         self._write(refusal.status, lines, PROBLEM, _encode(refusal.body()))

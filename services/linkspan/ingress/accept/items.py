@@ -13,8 +13,9 @@ from opentelemetry.trace import SpanKind
 
 from linkspan.ingress.accept.changes import Change, Changes
 from linkspan.ingress.accept.feed import Page
+from linkspan.ingress.accept.spans import source_span
 from linkspan.ingress.append.acceptance import Acceptance
-from linkspan.ingress.errors import Conflict, Malformed, TooLarge
+from linkspan.ingress.errors import Conflict, Malformed, NotNow, TooLarge
 from linkspan.ingress.flows import FlowIntake
 from linkspan.ingress.pipeline import Pipeline, Unfit
 from linkspan.ingress.validate import Origin
@@ -33,6 +34,7 @@ class Items:
         self, source: str, poll: Poll, pipeline: Pipeline, flows: Mapping[str, FlowIntake], tracing: Tracing
     ) -> None:
         self._name, self._pipeline, self._flows, self._tracing = source, pipeline, flows, tracing
+        self._span, self._facts = source_span(source, "rest")
         self._changes = Changes(source, poll)
         self._origin = Origin(sender=source)
         self._count = {result: POLLED.labels(source, result) for result in ("taken", "unfit", "skipped")}
@@ -50,9 +52,14 @@ class Items:
         if change.type is not None and change.type not in self._flows:
             self._skip(change.type, change.change)
             return None
-        traced = self._tracing.begin("accept", change.traceparent, SpanKind.CONSUMER)
+        traced = self._tracing.begin(self._span, change.traceparent, SpanKind.CONSUMER, self._facts)
         try:
             taken = await self._accept(change, traced.traceparent)
+        except NotNow as error:
+            traced.belongs_to(change.correlation_id or change.message_id)
+            Tracing.fail(traced, error)
+            raise
+        else:
             traced.belongs_to(taken.correlation_id)
             return taken
         finally:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
+
+from linkspan.kernel.kafka.clients import KafkaClients
 
 log = structlog.get_logger()
 
@@ -34,16 +36,15 @@ class Leadership(ConsumerRebalanceListener):  # type: ignore[misc]
     """
 
     def __init__(
-        self, client: dict[str, Any], group: str, topic: str, sources: Sequence[Source], session: float
+        self, clients: KafkaClients, group: str, topic: str, sources: Sequence[Source], session: float
     ) -> None:
-        self._client, self._group, self._topic, self._sources = client, group, topic, sources
+        self._clients, self._group, self._topic, self._sources = clients, group, topic, sources
         self._session = session
         self._held: dict[TopicPartition, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         while True:
-            consumer = AIOKafkaConsumer(
-                **self._client,
+            consumer = self._clients.consumer(
                 group_id=self._group,
                 enable_auto_commit=False,
                 auto_offset_reset="latest",

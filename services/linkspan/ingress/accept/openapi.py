@@ -100,7 +100,15 @@ def _operation(summary: str, content: Json, answers: Json) -> Json:
         "parameters": [_header(*about) for about in _HEADERS],
         "requestBody": {"required": True, "content": content},
         "responses": answers,
+        "security": [{"apiKey": []}, {"bearer": []}, {}],
     }
+
+
+#: Which of them counts, and whether any is asked for, is a replica's setting.
+SECURITY = {
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "Issued by linkspan keys issue."},
+    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "With a scope send:<flow>."},
+}
 
 
 _HEADERS = (
@@ -138,18 +146,24 @@ _ANSWERS = {
     "202": _answer("Kafka or the spool has it", "Accepted", {"messageId": _ID, "correlationId": _ID, "queued": True}),
     "200": {"description": "`Prefer: wait`: the message was delivered"},
     "400": _answer("Everything that is wrong with the message", example=_FAULTY),
+    "401": _answer("It is not known who sends"),
+    "403": _answer("Whoever sends may not send to this flow; `scope` says what is missing"),
     "409": _answer("The id was accepted a moment ago with another payload"),
     "413": _answer("A limit was passed"),
     "415": _answer("Not JSON"),
     "422": _answer("`Prefer: wait`: taken, but not delivered"),
+    "429": _answer("More than this sender may send; `Retry-After` says when to come again"),
     "503": _answer("Kafka cannot take it now; `Retry-After` says when to send it again, with the same id"),
 }
 _BATCH_ANSWERS = {
     "202": {"description": "All are queued; `results` has one entry a message"},
     "207": {"description": "Some are queued"},
     "400": {"description": "None is valid"},
+    "401": _ANSWERS["401"],
+    "403": {"description": "None is allowed"},
     "413": _ANSWERS["413"],
     "415": _ANSWERS["415"],
+    "429": _ANSWERS["429"],
     "503": {"description": "None could be queued now"},
 }
 

@@ -7,11 +7,17 @@ from typing import Any
 
 import msgspec
 
-from linkspan.ingress.errors import Conflict, Malformed, NotNow, TooLarge
+from linkspan.ingress.errors import Conflict, Forbidden, Malformed, NotAdmitted, NotNow, TooLarge, TooMany
 from linkspan.kernel.errors import Fault, InvalidMessage, LinkspanError
 from linkspan.kernel.telemetry.metrics import REFUSED
 
 MEDIA_TYPE = "application/problem+json"
+_NOT_ADMITTED = {
+    "missing": "Say who sends.",
+    "unknown": "The credential is not valid.",
+    "expired": "The credential has expired.",
+    "revoked": "The credential was revoked.",
+}
 
 
 class Problem(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -52,6 +58,8 @@ def problem_of(error: LinkspanError) -> Problem:
             return with_faults(problem(400, "invalid", "The message is not valid."), error.faults)
         case Malformed():
             return problem(400, "malformed", "The body is not valid JSON.", str(error))
+        case NotAdmitted() | Forbidden() | TooMany():
+            return _problem_at_the_door(error)
         case Conflict():
             return problem(409, "conflict", "The message id is taken.", str(error))
         case TooLarge():
@@ -61,3 +69,16 @@ def problem_of(error: LinkspanError) -> Problem:
             return problem(503, "unavailable", "The message cannot be taken now.", str(error), Retry_After=after)
         case _:
             return problem(500, "internal", "Something went wrong here; it was logged.")
+
+
+def _problem_at_the_door(error: NotAdmitted | Forbidden | TooMany) -> Problem:
+    match error:
+        case NotAdmitted():
+            kind, title = f"credentials-{error.reason}", _NOT_ADMITTED[error.reason]
+            return problem(401, kind, title, str(error), WWW_Authenticate=error.challenge)
+        case Forbidden():
+            challenge = f'Bearer realm="linkspan", error="insufficient_scope", scope="{error.scope}"'
+            made = problem(403, "forbidden", "The scope is missing.", str(error), WWW_Authenticate=challenge)
+            return msgspec.structs.replace(made, extra={"flow": error.flow, "scope": error.scope})
+        case TooMany():
+            return problem(429, "too-many", str(error), None, Retry_After=str(error.retry_after))

@@ -8,6 +8,8 @@ from typing import Any
 
 from linkspan.ingress.accept.problems import Problem, problem, with_faults
 from linkspan.ingress.accept.wait import LONGEST_WAIT
+from linkspan.ingress.admit.client import Client
+from linkspan.ingress.validate import Origin
 from linkspan.kernel.errors import Fault
 from linkspan.kernel.faults import UUID_PATTERN
 from linkspan.kernel.message import new_id
@@ -25,6 +27,12 @@ _UUID = re.compile(UUID_PATTERN)
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})\"?", re.IGNORECASE)
 
 
+def request_id(given: bytes | None) -> str:
+    """The caller's, where it can stand in a header and a log; else a new one."""
+    text = "" if given is None else given.decode("latin-1")
+    return text if _REQUEST_ID.match(text) else new_id()
+
+
 class ClientGone(Exception):
     """The connection ended before the body did."""
 
@@ -38,15 +46,17 @@ class Refused(Exception):
 
 
 class Request:
-    """``correlation_id`` and ``traceparent`` are the caller's, None where it sent none; ``wait`` in seconds."""
+    """``correlation_id`` and ``traceparent`` are the caller's, None where it sent none; ``wait`` in seconds;
+    ``client``: whoever sends, None before that is known."""
 
-    __slots__ = ("correlation_id", "headers", "media_type", "request_id", "traceparent", "wait")
+    __slots__ = ("_answered", "client", "correlation_id", "headers", "media_type", "request_id", "traceparent", "wait")
 
     def __init__(self, scope: Scope) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         self.headers = headers
-        given = headers.get(b"x-request-id", b"").decode("latin-1")
-        self.request_id = given if _REQUEST_ID.match(given) else new_id()
+        self.client: Client | None = None
+        self._answered: str | None = None
+        self.request_id = request_id(headers.get(b"x-request-id"))
         correlation = headers.get(b"x-correlation-id")
         self.correlation_id = None if correlation is None else correlation.decode("latin-1").strip()
         self.traceparent = valid(headers.get(b"traceparent", b"").decode("latin-1"))
@@ -55,11 +65,17 @@ class Request:
         wanted = _WAIT.search(prefer.decode("latin-1")) if prefer else None
         self.wait = min(int(wanted[1]), LONGEST_WAIT) if wanted else 0
 
-    def answer_headers(self, correlation_id: str | None = None) -> list[tuple[bytes, bytes]]:
-        """Of every answer; without an id of the message it is the caller's, or a new one."""
-        if correlation_id is None:
+    def answered_correlation(self) -> str:
+        """That of an answer which is about no one message: the caller's, or a new one."""
+        if self._answered is None:
             given = self.correlation_id
-            correlation_id = given if given and _UUID.match(given) else new_id()
+            self._answered = given if given and _UUID.match(given) else new_id()
+        return self._answered
+
+    def answer_headers(self, correlation_id: str | None = None) -> list[tuple[bytes, bytes]]:
+        """Of every answer; without an id of the message it is the request's."""
+        if correlation_id is None:
+            correlation_id = self.answered_correlation()
         return [(b"x-request-id", self.request_id.encode()), (b"x-correlation-id", correlation_id.encode())]
 
     def check(self, method: str, media_types: tuple[bytes, ...], limit: int) -> None:
@@ -72,6 +88,13 @@ class Request:
         length = self.headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > limit:
             raise Refused(too_long(limit))
+
+    def origin(self, correlation_id: str | None) -> Origin:
+        return Origin(None, correlation_id) if self.client is None else self.client.origin_with(correlation_id)
+
+    def limit(self, most: int) -> int:
+        """Bytes of a body; ``most``: anybody's."""
+        return most if self.client is None else self.client.limit(most)
 
     def checked_correlation(self) -> str | None:
         """Raises Refused where it is not a uuid."""

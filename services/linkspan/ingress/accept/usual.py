@@ -13,8 +13,8 @@ import msgspec
 from linkspan.kernel.telemetry.traces import valid
 
 PATH = b"/v1/messages"
-#: Bytes of a head.
-LONGEST_HEAD = 16 * 1024
+#: Bytes of a head; its fields.
+LONGEST_HEAD, MOST_FIELDS = 16 * 1024, 100
 
 _LINE = b"POST " + PATH + b" HTTP/1.1\r\n"
 _START = len(_LINE)
@@ -54,7 +54,13 @@ def usual(data: bytes, longest: int) -> Usual | None:
         name, _, value = line.partition(b":")
         fields[name.lower()] = value.strip()
     length = fields.get(b"content-length", b"")
-    if len(fields) < len(lines) or not _UNUSUAL.isdisjoint(fields) or len(length) > 5 or not length.isdigit():
+    if (
+        len(fields) < len(lines)
+        or len(fields) > MOST_FIELDS
+        or not _UNUSUAL.isdisjoint(fields)
+        or len(length) > 5
+        or not length.isdigit()
+    ):
         return None
     if not _is_json(fields.get(b"content-type", b"")) or not _stays(fields.get(b"connection")) or int(length) > longest:
         return None

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from linkspan.ingress.accept.standing import Standing
 from linkspan.ingress.flows import FlowIntake
 from linkspan.kernel.codec import Datum, OutcomeCodec
 from linkspan.kernel.errors import Poison
+from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.topics import Headers
 
 log = structlog.get_logger()
@@ -42,9 +43,9 @@ class OutcomeWatch:
     """``status``: the topic in which egress replicas say how they stand."""
 
     def __init__(
-        self, client: dict[str, Any], flows: Iterable[FlowIntake], codec: OutcomeCodec, status: str, standing: Standing
+        self, clients: KafkaClients, flows: Iterable[FlowIntake], codec: OutcomeCodec, status: str, standing: Standing
     ) -> None:
-        self._client, self._codec = client, codec
+        self._clients, self._codec = clients, codec
         self._status, self._standing = TopicPartition(status, 0), standing
         self._partitions = [
             TopicPartition(flow.topics.outcomes, number) for flow in flows for number in range(flow.spec.partitions)
@@ -92,7 +93,7 @@ class OutcomeWatch:
             await asyncio.sleep(1)
 
     async def _follow(self) -> None:
-        consumer = AIOKafkaConsumer(**self._client, group_id=None, enable_auto_commit=False, auto_offset_reset="latest")
+        consumer = self._clients.consumer(group_id=None, enable_auto_commit=False, auto_offset_reset="latest")
         try:
             async with asyncio.timeout(15):
                 await consumer.start()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from functools import partial
 
 import structlog
@@ -16,16 +17,19 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
-from linkspan.ingress.accept.frames import EventFrame, Unreadable, ack, nack, read_frame
+from linkspan.ingress.accept.frames import EventFrame, Unreadable, ack, correlation_of, nack, read_frame
+from linkspan.ingress.accept.spans import source_span
 from linkspan.ingress.append.acceptance import Acceptance
 from linkspan.ingress.errors import Conflict, Malformed, NotNow, TooLarge
 from linkspan.ingress.pipeline import Pipeline
 from linkspan.ingress.validate import Origin
 from linkspan.kernel.errors import Fault, InvalidMessage
+from linkspan.kernel.http.credentials import api_key_headers
 from linkspan.kernel.spec import System
 from linkspan.kernel.telemetry.logs import trace_id
 from linkspan.kernel.telemetry.metrics import REFUSED, SOURCE_CONNECTED
 from linkspan.kernel.telemetry.traces import Tracing, valid
+from linkspan.kernel.tls.trusted import client_context
 
 log = structlog.get_logger()
 
@@ -71,10 +75,10 @@ class Source:
     async def _hold_connection(self) -> bool:
         """Until it ends; whether it ever was one. Raises what connecting does."""
         system = self._system
-        key = system.auth.api_key if system.auth else None
         async with connect(
             system.url.rstrip("/") + system.source,
-            additional_headers={"X-API-Key": key.get_secret_value()} if key else None,
+            additional_headers=api_key_headers(system),
+            ssl=client_context() if system.url.startswith("wss:") else None,
             subprotocols=[Subprotocol(system.subprotocol)] if system.subprotocol else None,
             open_timeout=system.timeout,
             ping_interval=system.heartbeat,
@@ -102,6 +106,7 @@ class _Conversation:
 
     def __init__(self, source: str, connection: ClientConnection, pipeline: Pipeline, tracing: Tracing) -> None:
         self._source, self._connection, self._pipeline, self._tracing = source, connection, pipeline, tracing
+        self._name, self._facts = source_span(source, "websocket")
         self._origin = Origin(sender=source)
         self._answers: asyncio.Queue[str] = asyncio.Queue()
         self._free = asyncio.Semaphore(IN_FLIGHT)
@@ -130,18 +135,19 @@ class _Conversation:
         except Unreadable as error:
             self._refuse(error.id, [Fault("frame", str(error))])
             return
-        traced = self._tracing.begin("accept", valid(frame.traceparent), SpanKind.SERVER)
+        traced = self._tracing.begin(self._name, valid(frame.traceparent), SpanKind.CONSUMER, self._facts)
         try:
             acceptance, _ = await self._pipeline.take(bytes(frame.body), self._origin, traced.traceparent)
             traced.belongs_to(acceptance.correlation_id)
             acceptance.when_settled(partial(self._settled, frame, acceptance))
-        except InvalidMessage as error:
-            self._refuse(frame.id, error.faults)
-        except (Malformed, TooLarge) as error:
-            self._refuse(frame.id, [Fault("message", str(error))])
-        except Conflict as error:
-            self._refuse(frame.id, [Fault("header.messageId", str(error))])
+        except (InvalidMessage, Malformed, TooLarge, Conflict) as error:
+            if traced.exported:
+                traced.belongs_to(correlation_of(frame))
+                traced.refused(error)
+            self._refuse(frame.id, _faults(error))
         except NotNow as error:
+            traced.belongs_to(correlation_of(frame))
+            Tracing.fail(traced, error)
             self._leave(frame, traced.traceparent, str(error))
         finally:
             traced.span.end()
@@ -152,7 +158,7 @@ class _Conversation:
         else:
             self._leave(frame, None, str(acceptance.error))
 
-    def _refuse(self, frame_id: str | None, faults: tuple[Fault, ...] | list[Fault]) -> None:
+    def _refuse(self, frame_id: str | None, faults: Sequence[Fault]) -> None:
         REFUSED.labels("invalid").inc()
         log.info("frame refused", source=self._source, id=frame_id, errors=[[f.field, f.error] for f in faults])
         self._answer(nack(frame_id, faults))
@@ -169,6 +175,12 @@ class _Conversation:
         log.info(
             "frame left unanswered", source=self._source, id=frame.id, traceId=trace_id(traceparent), reason=reason
         )
+
+
+def _faults(error: InvalidMessage | Malformed | TooLarge | Conflict) -> Sequence[Fault]:
+    if isinstance(error, InvalidMessage):
+        return error.faults
+    return [Fault("header.messageId" if isinstance(error, Conflict) else "message", str(error))]
 
 
 def _is_denied(error: InvalidHandshake) -> bool:

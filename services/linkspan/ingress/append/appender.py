@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -28,14 +27,15 @@ from linkspan.ingress.append.producer import discard, start_producer
 from linkspan.ingress.append.spool import Spool
 from linkspan.ingress.errors import NotNow
 from linkspan.ingress.flows import FlowIntake
+from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.topics import partition_of
 
 log = structlog.get_logger()
 
 #: Seconds between two questions whether Kafka still answers, and how long it has for it.
 PROBE_EVERY, PROBE_LIMIT = 2.0, 3.0
-#: Seconds until the next attempt to connect.
-CONNECT_AGAIN = 1.0
+#: Seconds until the next attempt to connect, and how long one may take, at most, for each of its steps.
+CONNECT_AGAIN, CONNECT_LIMIT = 1.0, 10.0
 #: Seconds between two looks whether all is drained, at the end.
 LOOK_EVERY = 0.02
 #: Bytes of all records without an acknowledgement, at most.
@@ -48,14 +48,14 @@ class Appender:
 
     def __init__(
         self,
-        client: dict[str, Any],
+        clients: KafkaClients,
         flows: Iterable[FlowIntake],
         limit: float,
         prepare: Callable[[], Awaitable[None]],
         spool: Spool | None = None,
         grace: float = 10.0,
     ) -> None:
-        self._client, self._limit, self._prepare = client, limit, prepare
+        self._clients, self._limit, self._prepare = clients, limit, prepare
         self._pending = Pending()
         self._lanes: dict[str, list[Lane]] = {}
         tick = Tick()
@@ -125,9 +125,10 @@ class Appender:
             await asyncio.sleep(CONNECT_AGAIN)
 
     async def _connect(self) -> AIOKafkaProducer:
-        async with asyncio.timeout(3 * self._limit):
+        limit = min(self._limit, CONNECT_LIMIT)
+        async with asyncio.timeout(3 * limit):
             await self._prepare()
-        return await start_producer(self._client, self._limit)
+        return await start_producer(self._clients, limit, self._limit)
 
     async def _serve(self, producer: AIOKafkaProducer) -> None:
         """Until anything fails; then everything unacknowledged is spooled, or has failed."""

@@ -132,7 +132,9 @@ class Drain:
                 done.set_result(None)
 
         for row in rows:
-            self._put(row.flow, Record(row.key, row.value, row.headers, row.timestamp, partial(settled, row)))
+            self._put(
+                row.flow, Record(row.key, row.value, row.headers, row.timestamp, partial(settled, row), spooled=True)
+            )
         await done
 
     async def _remove(self) -> None:

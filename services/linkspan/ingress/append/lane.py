@@ -11,7 +11,8 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 
 from linkspan.kernel.errors import LinkspanError
-from linkspan.kernel.telemetry.metrics import ACCEPTED, APPEND_SECONDS
+from linkspan.kernel.telemetry import metrics
+from linkspan.kernel.topics import Headers
 
 #: Seconds that a batch waits for company.
 LINGER = 0.001
@@ -21,7 +22,8 @@ Settled = Callable[[LinkspanError | None, bool], None]
 
 
 class Record(msgspec.Struct, eq=False):
-    """``may_spool``: it may wait on this machine's disk; what a source sends never does, nor what comes from there."""
+    """``may_spool``: it may wait on this machine's disk; what a source sends never does, nor what comes from there.
+    ``spooled``: it does come from there."""
 
     key: bytes
     value: bytes
@@ -29,6 +31,7 @@ class Record(msgspec.Struct, eq=False):
     timestamp_ms: int
     settled: Settled
     may_spool: bool = False
+    spooled: bool = False
 
 
 class Pending:
@@ -69,9 +72,10 @@ class Lane:
         self._waiting: deque[Record] = deque()
         self._under_way: list[Record] = []
         self._wake = asyncio.Event()
-        self._accepted = ACCEPTED.labels(flow)
+        self._counters = metrics.ACCEPTED.labels(flow), metrics.APPENDED.labels(flow)
+        self._bytes = metrics.MESSAGE_BYTES.labels(flow)
         self.accepted = 0
-        self._seconds = APPEND_SECONDS.labels(flow)
+        self._seconds = metrics.STAGE_SECONDS.labels(flow, "append")
 
     def add(self, record: Record) -> None:
         self._pending.bytes += len(record.value)
@@ -101,13 +105,22 @@ class Lane:
         async with asyncio.timeout(limit):
             acknowledged = await producer.send_batch(batch, self._topic, partition=self._partition)
             await acknowledged
-        self._accepted.inc(len(under_way))
-        self.accepted += len(under_way)
-        self._seconds.observe(time.perf_counter() - started)
+        self._count(under_way, time.perf_counter() - started)
         self._under_way = []
         for record in under_way:
             self._pending.bytes -= len(record.value)
             record.settled(None, False)
+
+    def _count(self, appended: list[Record], took: float) -> None:
+        """Of one batch; ``took``: seconds."""
+        accepted, in_kafka = self._counters
+        accepted.inc(sum(not record.spooled for record in appended))
+        in_kafka.inc(len(appended))
+        self.accepted += len(appended)
+        self._seconds.note(took)
+        self._bytes.observe_all([len(record.value) for record in appended])
+        traced = next((value.decode() for name, value in appended[0].headers if name == Headers.TRACEPARENT), None)
+        self._seconds.example(took, traced)
 
     def give_back(self) -> list[Record]:
         """All that is not acknowledged, in order; the lane is empty then."""

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
+from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.topics import MAX_RECORD_BYTES
 
 #: Bytes of one batch; aiokafka's own 16 KiB cost a second at the 99th percentile under load.
 BATCH_BYTES = 256 * 1024
 
 
-async def start_producer(client: dict[str, Any], limit: float) -> AIOKafkaProducer:
-    """Raises whatever aiokafka does, or TimeoutError after ``limit`` seconds."""
-    producer = AIOKafkaProducer(
-        **client,
-        client_id="linkspan-ingress",
-        acks="all",
-        enable_idempotence=True,
+async def start_producer(clients: KafkaClients, limit: float, request: float | None = None) -> AIOKafkaProducer:
+    """Raises whatever aiokafka does, or TimeoutError after ``limit`` seconds; ``request``: seconds that a request
+    has for its answer, by default as many."""
+    producer = clients.producer(
         max_batch_size=BATCH_BYTES,
         max_request_size=MAX_RECORD_BYTES + BATCH_BYTES,
-        request_timeout_ms=int(limit * 1000),
+        request_timeout_ms=int((request or limit) * 1000),
     )
     try:
         async with asyncio.timeout(limit):

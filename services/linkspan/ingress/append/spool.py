@@ -26,7 +26,7 @@ from linkspan.ingress.append.left import Left, opened, read_left
 from linkspan.ingress.append.store import Row, Store
 from linkspan.ingress.errors import NotNow
 from linkspan.kernel.errors import UserMistake
-from linkspan.kernel.telemetry.metrics import SPOOL_BYTES, SPOOL_MESSAGES, SPOOL_OLDEST_SECONDS, SPOOLED
+from linkspan.kernel.telemetry.metrics import ACCEPTED, SPOOL_BYTES, SPOOL_MESSAGES, SPOOL_OLDEST_SECONDS, SPOOLED
 
 log = structlog.get_logger()
 
@@ -170,6 +170,7 @@ class Spool:
         for row, record in group:
             if refusal is None:
                 SPOOLED.labels(row.flow).inc()
+                ACCEPTED.labels(row.flow).inc()
             record.settled(refusal, refusal is None)
         if not self._unwritten:
             self._written.set()

@@ -56,16 +56,16 @@ def unread_varint(data: bytes, at: int, first: int) -> tuple[int, int]:
     """The coded number of which ``first`` was read, ``at`` being the next byte, and where it ends; raises ValueError
     for one of more than 64 bits."""
     coded, shift = first & 0x7F, 7
-    while True:
+    while shift < 70:  # ten bytes: a longer one would cost the square of its length
         byte = data[at]
         at += 1
         coded |= (byte & 0x7F) << shift
         if byte < 0x80:
-            break
+            if coded >> 64:
+                break
+            return coded, at
         shift += 7
-    if coded >> 64:
-        raise ValueError("a number of more than 64 bits")
-    return coded, at
+    raise ValueError("a number of more than 64 bits")
 
 
 def unread_time(data: bytes, at: int) -> tuple[int, int]:

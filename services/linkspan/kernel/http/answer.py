@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from linkspan.kernel.secret import redacted
+
 #: Characters of an answer that a reason repeats.
 _SHOWN = 300
 
@@ -25,13 +27,13 @@ def problem_of(headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
 
 
 def said(problem: Mapping[str, Any], body: bytes) -> str:
-    """In a line for a person."""
+    """In a line for a person, without secrets of ours that it repeats."""
     parts = [str(problem[name]) for name in ("title", "detail") if problem.get(name)]
     errors = problem.get("errors")
     if isinstance(errors, list):
         parts += [f"{error.get('field')}: {error.get('error')}" for error in errors if isinstance(error, dict)]
     text = "; ".join(parts) or " ".join(body[: 4 * _SHOWN].decode("utf-8", "replace").split())
-    return text[:_SHOWN]
+    return redacted(text)[:_SHOWN]
 
 
 def retry_after_seconds(text: str | None) -> float | None:

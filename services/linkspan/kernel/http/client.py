@@ -12,6 +12,7 @@ from linkspan.kernel.errors import Doubtful, LinkspanError, RateLimited, Unavail
 from linkspan.kernel.http.answer import problem_of, retry_after_seconds, said
 from linkspan.kernel.http.connector import QuietConnector
 from linkspan.kernel.http.credentials import Credentials, credentials_for
+from linkspan.kernel.secret import redacted
 from linkspan.kernel.spec import System
 
 _PART = 64 * 1024
@@ -83,7 +84,9 @@ class RestReader:
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, ConnectionResetError) as error:
             raise Doubtful(f"{url.host}:{url.port} broke the connection: {error or type(error).__name__}") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise Unavailable(f"no answer from {url.host}:{url.port}: {error or type(error).__name__}") from error
+            raise Unavailable(
+                f"no answer from {url.host}:{url.port}: {redacted(str(error)) or type(error).__name__}"
+            ) from error
 
     async def close(self) -> None:
         session, self._session = self._session, None

@@ -6,6 +6,8 @@ from typing import Any
 
 import aiohttp
 
+from linkspan.kernel.tls.trusted import client_context
+
 #: Seconds that an idle connection is kept: less than servers keep them, or a request meets a closing one.
 KEEP_ALIVE = 3.0
 
@@ -19,7 +21,7 @@ class QuietConnector(aiohttp.TCPConnector):
     """
 
     def __init__(self) -> None:
-        super().__init__(limit=0, keepalive_timeout=KEEP_ALIVE, ttl_dns_cache=30)
+        super().__init__(limit=0, keepalive_timeout=KEEP_ALIVE, ttl_dns_cache=30, ssl=client_context())
 
     async def _get(self, key: Any, traces: Any) -> Any:
         while (connection := await super()._get(key, traces)) is not None:

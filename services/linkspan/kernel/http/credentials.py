@@ -22,19 +22,19 @@ class Credentials(Protocol):
 
 
 class StaticCredentials:
-    """An API key, or nothing."""
+    """An API key as it is said now, or nothing."""
 
-    def __init__(self, headers: dict[str, str]) -> None:
-        self._headers = headers
+    def __init__(self, system: System) -> None:
+        self._system = system
 
-    def current(self) -> dict[str, str] | None:
-        return self._headers
+    def current(self) -> dict[str, str]:
+        return api_key_headers(self._system)
 
     async def fetch(self) -> dict[str, str]:
-        return self._headers
+        return self.current()
 
     def refused(self, headers: dict[str, str]) -> bool:
-        return headers is not self._headers
+        return headers != self.current()
 
 
 class BearerCredentials:
@@ -67,4 +67,4 @@ def api_key_headers(system: System) -> dict[str, str]:
 def credentials_for(system: System, session: aiohttp.ClientSession) -> Credentials:
     if system.auth and system.auth.oauth2:
         return BearerCredentials(TokenSource(session, system.auth.oauth2, system.url))
-    return StaticCredentials(api_key_headers(system))
+    return StaticCredentials(system)

@@ -14,6 +14,7 @@ import msgspec
 
 from linkspan.kernel.errors import Unavailable
 from linkspan.kernel.http.bounded import read_bounded
+from linkspan.kernel.secret import redacted, remember, remember_token
 from linkspan.kernel.spec import OAuth2
 
 #: A token without ``expires_in`` is used this long, seconds.
@@ -38,15 +39,19 @@ class TokenSource:
     ) -> None:
         self._session = session
         self._url = urljoin(url.rstrip("/") + "/", grant.token_url)
-        pair = (quote_plus(grant.client_id), quote_plus(grant.client_secret.get_secret_value()))
-        basic = base64.b64encode(":".join(pair).encode()).decode()
-        self._headers = {"Authorization": f"Basic {basic}", "Accept": "application/json"}
+        self._grant = grant
         self._form = {"grant_type": "client_credentials"} | ({"scope": grant.scope} if grant.scope else {})
         self._clock = clock
         self._renewing: asyncio.Task[str] | None = None
         self._token: str | None = None
         self._renew_at = self._expires_at = 0.0
         self._failed: tuple[float, Unavailable] | None = None
+
+    def _headers(self) -> dict[str, str]:
+        """With the secret of now."""
+        pair = (quote_plus(self._grant.client_id), quote_plus(self._grant.client_secret.get_secret_value()))
+        basic = remember(base64.b64encode(":".join(pair).encode()).decode())
+        return {"Authorization": f"Basic {basic}", "Accept": "application/json"}
 
     def current(self) -> str | None:
         """The token, unless it is time to renew it."""
@@ -88,7 +93,7 @@ class TokenSource:
             raise
         lifetime = found.expires_in or _LIFETIME
         now = self._clock()
-        self._token, self._failed = found.access_token, None
+        self._token, self._failed = remember_token(found.access_token), None
         self._renew_at = now + max(lifetime * _SHARE, lifetime - _BEFORE)
         self._expires_at = now + lifetime
         return found.access_token
@@ -96,7 +101,7 @@ class TokenSource:
     async def _ask(self) -> _Token:
         try:
             async with self._session.post(
-                self._url, data=self._form, headers=self._headers, timeout=_LIMIT, allow_redirects=False
+                self._url, data=self._form, headers=self._headers(), timeout=_LIMIT, allow_redirects=False
             ) as response:
                 body = await read_bounded(response)
                 status = response.status
@@ -117,4 +122,4 @@ def _error_code(body: bytes) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ""
     parts = (found.get("error"), found.get("error_description")) if isinstance(found, dict) else ()
-    return ": ".join(str(part)[:200] for part in parts if part)
+    return ": ".join(redacted(str(part))[:200] for part in parts if part)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
-from aiokafka.helpers import create_ssl_context
 
+from linkspan.kernel.archive.reader import ArchivedReader
+from linkspan.kernel.archive.store import ArchiveAt
+from linkspan.kernel.kafka.renewing import renew
+from linkspan.kernel.kafka.security import OPEN, Security
 from linkspan.kernel.kafka.timing import Timing
 from linkspan.kernel.topics import MAX_RECORD_BYTES
 
@@ -25,36 +29,62 @@ _FETCH_BYTES = 2 * _RECORD_BYTES
 #: memory for as long as the destination is away.
 _AHEAD_BYTES = 256 * 1024
 _TRANSACTION_MS = 15_000
+#: The cluster's id is believed for so many seconds.
+_CLUSTER_ANEW = 5.0
 
 _discarding: set[asyncio.Task[None]] = set()
 
 
+R = TypeVar("R", bound="AIOKafkaConsumer | ArchivedReader")
+
+
 class KafkaClients:
-    """``servers`` is ``host:port,…``; nothing connects before its ``start``."""
+    """``servers`` is ``host:port,…``; nothing connects before its ``start``. ``archive``: of what Kafka has no more."""
 
     def __init__(
-        self, servers: str, *, tls: bool = False, timing: Timing | None = None, name: str = "linkspan-egress"
+        self, servers: str, security: Security = OPEN, *, timing: Timing | None = None, name: str = "linkspan-egress"
     ) -> None:
-        self._common: dict[str, Any] = {"bootstrap_servers": servers, "client_id": name}
+        self.servers, self.security, self._name = servers, security, name
         self.timing = timing or Timing()
-        if tls:
-            self._common |= {"security_protocol": "SSL", "ssl_context": create_ssl_context()}
+        self.archive: ArchiveAt | None = None
+        security.options()  # what is wrong with a certificate is said now
+        self._cluster: tuple[float, str] = float("-inf"), ""
+        self._asking = asyncio.Lock()
 
-    def group(self, group_id: str, **options: Any) -> AIOKafkaConsumer:
-        """A member that commits by hand; a partition without a position is an error, never a guess."""
+    @property
+    def _common(self) -> dict[str, Any]:
+        return {"bootstrap_servers": self.servers, "client_id": self._name, **self.security.options()}
+
+    async def cluster(self) -> str:
+        """Id of the Kafka cluster, asked again every few seconds: another may answer at the same address. Raises
+        KafkaError."""
+        async with self._asking:
+            now = asyncio.get_running_loop().time()
+            if now - self._cluster[0] > _CLUSTER_ANEW:
+                admin = self.admin()
+                try:
+                    await admin.start()
+                    self._cluster = now, str((await admin.describe_cluster())["cluster_id"] or "")
+                finally:
+                    await admin.close()
+            return self._cluster[1]
+
+    def group(self, group_id: str, assignors: Sequence[Any] = (), **options: Any) -> AIOKafkaConsumer:
+        """A member that commits by hand; a partition without a position is an error, never a guess. ``assignors``: one
+        at most, as aiokafka joins once for each; by default ranges."""
         session_ms = int(self.timing.session * 1000)
         settings: dict[str, Any] = {
             "group_id": group_id,
             "enable_auto_commit": False,
             "auto_offset_reset": "none",
-            "partition_assignment_strategy": [RangePartitionAssignor],
+            "partition_assignment_strategy": list(assignors) or [RangePartitionAssignor],
             "session_timeout_ms": session_ms,
             "rebalance_timeout_ms": session_ms,
             "heartbeat_interval_ms": int(self.timing.heartbeat * 1000),
             "max_poll_interval_ms": _POLL_INTERVAL_MS,
             "max_partition_fetch_bytes": _AHEAD_BYTES,
         }
-        return AIOKafkaConsumer(**self._common, **(settings | options))
+        return self.consumer(**(settings | options))
 
     def reader(self, **options: Any) -> AIOKafkaConsumer:
         """Without a group: it reads what it is assigned from where it is told, nothing of an unfinished transaction."""
@@ -65,27 +95,64 @@ class KafkaClients:
             "max_partition_fetch_bytes": _FETCH_BYTES,
             "fetch_max_wait_ms": 100,
         }
-        return AIOKafkaConsumer(**self._common, **(settings | options))
+        return self.consumer(**(settings | options))
+
+    def consumer(self, *topics: str, **settings: Any) -> AIOKafkaConsumer:
+        """With aiokafka's own settings but for ``settings``."""
+        made = AIOKafkaConsumer(*topics, **self._common, **settings)
+        renew(made._client, self.security.password)  # noqa: SLF001 - consumers have no public way to it
+        return made
+
+    def past(self, **options: Any) -> AIOKafkaConsumer | ArchivedReader:
+        """A reader to which the archive, where there is one, is part of the log."""
+        reader = self.reader(**options)
+        return reader if self.archive is None else ArchivedReader(reader, self, self.archive)
 
     def admin(self) -> AIOKafkaAdminClient:
-        return AIOKafkaAdminClient(**self._common)
+        made = AIOKafkaAdminClient(**self._common)
+        renew(made._client, self.security.password)  # noqa: SLF001
+        return made
 
     def producer(self, **options: Any) -> AIOKafkaProducer:
-        return AIOKafkaProducer(**self._common, acks="all", enable_idempotence=True, **options)
+        return self._with(acks="all", enable_idempotence=True, **options)
+
+    def _with(self, **options: Any) -> AIOKafkaProducer:
+        made = AIOKafkaProducer(**self._common, **options)
+        renew(made.client, self.security.password)
+        return made
 
     def teller(self) -> AIOKafkaProducer:
         """For what is said anew every second: one that is lost is made up for by the next."""
-        return AIOKafkaProducer(**self._common, acks=1, request_timeout_ms=3_000)
+        return self._with(acks=1, request_timeout_ms=3_000)
 
     def transactional(self, transactional_id: str) -> AIOKafkaProducer:
         """Its ``start`` fences every other producer of this id, and aborts what it left open."""
-        return AIOKafkaProducer(
-            **self._common,
+        return self._with(
             acks="all",
             transactional_id=transactional_id,
             transaction_timeout_ms=_TRANSACTION_MS,
             max_request_size=_RECORD_BYTES,
         )
+
+
+async def started_producer(producer: AIOKafkaProducer) -> AIOKafkaProducer:
+    """It; nothing is left of one that does not start."""
+    try:
+        await producer.start()
+    except BaseException:
+        await stop_producer(producer)
+        raise
+    return producer
+
+
+async def started_reader(reader: R) -> R:
+    """It; nothing is left of one that does not start."""
+    try:
+        await reader.start()
+    except BaseException:
+        await stop_consumer(reader)
+        raise
+    return reader
 
 
 async def stop_consumer(consumer: AIOKafkaConsumer, limit: float = 5.0) -> None:

@@ -21,7 +21,8 @@ _SPREAD = 0x9E3779B97F4A7C15
 class Event(msgspec.Struct):
     """A fetched event and what its record headers say. ``accepted_at``: microseconds since 1970.
 
-    ``refused``: the value is no event but an item that ingress could not refuse; why it is no message.
+    ``refused``: the value is no event but an item that ingress could not refuse; why it is no message. ``letter``: it
+    was a dead letter, and comes from ``parked``.
     """
 
     offset: int
@@ -35,6 +36,7 @@ class Event(msgspec.Struct):
     headers: Sequence[tuple[str, bytes]]
     refused: str | None = None
     urgency: int = NORMAL
+    letter: bool = False
 
     @classmethod
     def of(cls, record: Any) -> Event:

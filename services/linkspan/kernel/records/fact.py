@@ -34,7 +34,7 @@ class Fact(msgspec.Struct):
 FINISHING = frozenset(
     {"delivered", "dead_lettered", "held", "expired", "filtered", "duplicate", "superseded", "discarded"}
 )
-ATTEMPT_FAILED = "attempt_failed"
+DELIVERED, ATTEMPT_FAILED = "delivered", "attempt_failed"
 DEAD, HELD, DUPLICATE = "dead_lettered", "held", "duplicate"
 #: The other ones: about a letter that goes out again or is given up, and a key that is free again.
 REDRIVEN, DISCARDED, OPENED = "redriven", "discarded", "opened"

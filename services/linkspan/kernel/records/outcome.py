@@ -30,5 +30,11 @@ def fact_of(record: Any) -> Fact:
     )
 
 
+def plan_of(record: Any) -> tuple[str, int]:
+    """The replay plan that an outcome is of, empty where it is a message's own; and where its range ends, -1: none."""
+    found = dict(record.headers)
+    return found.get(Headers.PLAN, b"").decode("utf-8", "replace"), _number(found.get(Headers.UNTIL), -1)
+
+
 def _number(value: bytes | None, otherwise: int) -> int:
     return int(value) if value is not None and value.isdigit() else otherwise

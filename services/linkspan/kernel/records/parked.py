@@ -17,12 +17,14 @@ def copy_key(offset: int) -> bytes:
 
 
 class Copy:
-    """A record of ``parked``. ``offset``: of the event, -1 where the record is no copy; ``at``: of the record."""
+    """A record of ``parked``. ``offset``: of the event, -1 where the record is no copy; ``at`` and ``time``
+    (milliseconds since 1970) of the record."""
 
-    __slots__ = ("_headers", "_record", "at", "gone", "offset")
+    __slots__ = ("_headers", "_record", "at", "gone", "offset", "time")
 
     def __init__(self, record: Any) -> None:
         self._record, self._headers = record, dict(record.headers)
+        self.time: int = record.timestamp
         self.gone = record.value is None  # a tombstone
         self.at: int = record.offset
         self.offset = int(record.key) if record.key is not None and record.key.isdigit() else -1
@@ -42,6 +44,11 @@ class Copy:
         """A dead letter, not a message that waits behind one."""
         return self._headers.get(Headers.PARKED_KIND) == DEAD.encode()
 
+    @property
+    def headers(self) -> list[tuple[str, bytes]]:
+        """As the event had them."""
+        return [(name, value) for name, value in self._headers.items() if not name.startswith(_OURS)]
+
     def said(self, header: str) -> str:
         found: bytes = self._headers.get(header, b"")
         return found.decode("utf-8", "replace")
@@ -54,4 +61,6 @@ class Copy:
     def event(self) -> Event:
         """As it was fetched once; not after ``without_content``."""
         headers = [(name, value) for name, value in self._record.headers if not name.startswith(_OURS)]
-        return Event.made(self.offset, self.key, self._record.value, headers, self._record.timestamp)
+        event = Event.made(self.offset, self.key, self._record.value, headers, self._record.timestamp)
+        event.letter = self.dead
+        return event

@@ -11,6 +11,9 @@ class Position:
 
     They differ between a takeover and its first checkpoint: with one field for both, the successor of an owner that
     died in between would call outcomes stale that are valid, and deliver their messages again.
+
+    ``cluster``: id of the Kafka cluster that it was written to, empty where that is not known. After ``linkspan
+    restored``: events below ``marked`` may have gone out, outcomes below ``checked`` may name events that are lost.
     """
 
     epoch: int = 0
@@ -22,3 +25,6 @@ class Position:
     control: int = 0
     redriven: tuple[int, ...] = ()
     parked: int = 0
+    cluster: str = ""
+    marked: int = 0
+    checked: int = 0

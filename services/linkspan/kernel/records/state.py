@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from linkspan.kernel.codec import RecordCodec
 from linkspan.kernel.message import now_micros
+from linkspan.kernel.records.copied import CopyMark
 from linkspan.kernel.records.hold import Hold
 from linkspan.kernel.records.position import Position
 from linkspan.kernel.schemas import SchemaCatalog
 
-POSITION, HOLD, IDS = b"position", b"hold/", b"ids/"
+POSITION, HOLD, IDS, COPIED = b"position", b"hold/", b"ids/", b"copied"
+#: Of a tombstone in ``state`` and ``parked`` that says nothing: its commit ends what Kafka left open there.
+BARRIER = b"barrier"
 
 
 class StateCodec:
-    """The records of ``state``: ``position``, ``hold/<entity key>`` for each held key, ``ids/<n>`` for past ids."""
+    """The records of ``state``: ``position``, ``hold/<entity key>`` for each held key, ``ids/<n>`` for past ids,
+    ``copied`` where ``linkspan repartition`` was."""
 
     def __init__(self, catalog: SchemaCatalog) -> None:
         self._codec, self._holds = RecordCodec(catalog, "Position"), RecordCodec(catalog, "Hold")
-        self._ids = RecordCodec(catalog, "Ids")
+        self._ids, self._marks = RecordCodec(catalog, "Ids"), RecordCodec(catalog, "Copied")
+
+    def unknown(self, value: bytes | None) -> bytes | None:
+        """As ``Decoder.unknown``."""
+        found = [codec.unknown(value) for codec in (self._codec, self._holds, self._ids, self._marks)]
+        return None if None in found else found[0]
 
     def encode_ids(self, serial: int, entries: bytes) -> bytes:
         return self._ids.encode({"serial": serial, "entries": entries})
@@ -38,6 +47,14 @@ class StateCodec:
         found = self._holds.decode(value)
         return Hold(found["dead"], found["last"], found["drained"], found["from"], found["draining"])
 
+    def encode_mark(self, mark: CopyMark) -> bytes:
+        return self._marks.encode({"source": mark.source, "target": mark.target, "done": mark.done, "at": now_micros()})
+
+    def decode_mark(self, value: bytes) -> CopyMark:
+        """Raises Poison."""
+        found = self._marks.decode(value)
+        return CopyMark(found["source"], found["target"], found["done"])
+
     def encode(self, position: Position) -> bytes:
         return self._codec.encode(
             {
@@ -51,6 +68,9 @@ class StateCodec:
                 "control": position.control,
                 "redriven": list(position.redriven),
                 "parked": position.parked,
+                "cluster": position.cluster,
+                "marked": position.marked,
+                "checked": position.checked,
             }
         )
 
@@ -67,4 +87,7 @@ class StateCodec:
             found["control"],
             tuple(found["redriven"]),
             found["parked"],
+            found["cluster"],
+            found["marked"],
+            found["checked"],
         )

@@ -1,18 +1,26 @@
 """Structured logs: one JSON object a line on stderr, a human form on a terminal.
 
 Keys: ``level``, ``timestamp`` (ISO 8601, UTC), ``message``, ``service``, ``error {message, stack}`` where one was
-raised, and the context at top level: ``correlationId``, ``messageId``, ``traceId``, ``flow``, ….
+raised, and the context at top level: ``correlationId``, ``messageId``, ``traceId``, ``flow``, …. Warnings that repeat
+are told a few times and then counted (``repeats``).
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from linkspan.kernel.secret import redacted
+from linkspan.kernel.telemetry.logfile import DailyFile, log_file
+from linkspan.kernel.telemetry.repeats import Repeats
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -57,19 +65,20 @@ class _Levelled(structlog.make_filtering_bound_logger(logging.DEBUG)):  # type: 
 
 
 def configure_logs(service: str, level: str = "info") -> None:
-    """Sets up structlog and routes the standard library's loggers (uvicorn, aiokafka, …) into it."""
-    human = sys.stderr.isatty()
-    shared: list[structlog.typing.Processor] = [
+    """Sets up structlog and routes the standard library's loggers (uvicorn, aiokafka, …) into it.
+
+    ``LINKSPAN_LOG_FILE``: JSON lines go there too. Raises UserMistake where it cannot be written.
+    """
+    shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _with_service(service),
         _error_object,
     ]
-    render: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
-        if human
-        else [structlog.processors.EventRenamer("message"), structlog.processors.JSONRenderer(default=str)]
-    )
+    render = _rendering(log_file(service, os.environ))
+    repeats = Repeats(lambda event: _print(_rendered([*shared, *render], event)))
+    shared.append(repeats)
+    _Now.repeats = repeats
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=_Levelled,
@@ -80,12 +89,59 @@ def configure_logs(service: str, level: str = "info") -> None:
     set_level(level)
 
 
+class _Now:
+    """Of this process."""
+
+    repeats: Repeats | None = None
+
+
+def tell_left_out() -> None:
+    """To be called now and then: nothing may be logged for long after a flood."""
+    if _Now.repeats is not None:
+        _Now.repeats.overdue()
+
+
+def _print(line: object) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def _rendered(processors: Sequence[Processor], event: EventDict) -> object:
+    found: Any = event
+    for one in processors:
+        found = one(None, str(event.get("level", "")), found)
+    return found
+
+
+def _rendering(file: DailyFile | None) -> list[Processor]:
+    """For people on a terminal, else JSON; the file always has JSON."""
+    as_json: list[Processor] = [
+        structlog.processors.EventRenamer("message"),
+        structlog.processors.JSONRenderer(default=str),
+        _without_secrets,
+    ]
+    people: list[Processor] = [structlog.dev.ConsoleRenderer(), _without_secrets]
+    last = people if sys.stderr.isatty() else as_json
+    if file is None:
+        return last
+
+    def into_file(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+        file.write(str(_rendered(as_json, {**event})))
+        return event
+
+    return [into_file, *last]
+
+
+def _without_secrets(_logger: WrappedLogger, _name: str, line: Any) -> Any:
+    """The last to look: whoever logs what others said has hidden them already."""
+    return redacted(line) if isinstance(line, str) else line
+
+
 def trace_id(traceparent: str | None) -> str | None:
     """The trace id inside a W3C ``traceparent``, for the ``traceId`` key of a line."""
     return traceparent[3:35] if traceparent else None
 
 
-def _with_service(service: str) -> structlog.typing.Processor:
+def _with_service(service: str) -> Processor:
     def add(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
         event.setdefault("service", service)
         return event
@@ -105,8 +161,16 @@ def _error_object(_logger: WrappedLogger, _name: str, event: EventDict) -> Event
     return event
 
 
-def _route_standard_logging(shared: list[structlog.typing.Processor], render: list[structlog.typing.Processor]) -> None:
-    handler = logging.StreamHandler(sys.stderr)
+class _Stderr(logging.StreamHandler[Any]):
+    """A line that is left out is dropped while it is formatted."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(structlog.DropEvent):
+            super().emit(record)
+
+
+def _route_standard_logging(shared: list[Processor], render: list[Processor]) -> None:
+    handler = _Stderr(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render]

@@ -6,9 +6,11 @@ import heapq
 import itertools
 import random
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from linkspan.kernel.message import now_micros
+from linkspan.kernel.telemetry.stalls import StallWatch
 
 #: The slowest that are remembered.
 SLOWEST = 100
@@ -35,18 +37,23 @@ class Operation:
 
 class Profile:
     """Of a process. ``rate`` 0: nothing is measured, and asking costs one comparison. ``detailed``: each stage by
-    itself too, else whole messages alone."""
+    itself too, else whole messages alone. ``stalls``: of the event loop in which measuring began, None before."""
 
     def __init__(self) -> None:
         self.rate, self.detailed = 0.0, False
         self.stages: dict[str, Stage] = {}
+        self.stalls: StallWatch | None = None
         self._slowest: list[tuple[float, int, Operation]] = []
         self._serial = itertools.count()
 
     def measure(self, rate: float, *, detailed: bool) -> None:
         """From now on; a new sample begins with nothing. What was measured stays when it ends."""
+        if self.stalls is not None:
+            self.stalls.stop()
         if rate:
             self.stages, self._slowest = {}, []
+            with suppress(RuntimeError):  # no event loop runs here
+                self.stalls = StallWatch()
         self.rate, self.detailed = rate, detailed
 
     def sample(self, message_id: str = "") -> Measured | None:

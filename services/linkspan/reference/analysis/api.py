@@ -16,7 +16,7 @@ from linkspan.reference.analysis.intake import Intake
 from linkspan.reference.analysis.publish import Publisher
 from linkspan.reference.analysis.work import Worker
 from linkspan.reference.problems import Problem, answers
-from linkspan.reference.store import Store
+from linkspan.reference.store import LARGEST, Store
 
 _key = APIKeyHeader(name="X-API-Key", auto_error=False)
 #: Failed items and refused events that the status names, newest first.
@@ -36,7 +36,7 @@ pages = APIRouter(include_in_schema=False)
 @router.get("/received")
 async def received(
     request: Request,
-    after: Annotated[int, Query(ge=0)] = 0,
+    after: Annotated[int, Query(ge=0, le=LARGEST)] = 0,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
 ) -> dict[str, Any]:
     """Everything submitted on /v1/queue, in order of arrival, with what became of it."""

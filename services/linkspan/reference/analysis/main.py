@@ -15,9 +15,11 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from linkspan import __version__
-from linkspan.kernel.lifecycle import add_operations, bind, http_server, stop_event
+from linkspan.kernel.config import read_settings
+from linkspan.kernel.lifecycle import add_operations, address_of, bind, http_server, stop_event
 from linkspan.kernel.telemetry.logs import configure_logs
 from linkspan.kernel.telemetry.traces import Tracing
+from linkspan.kernel.tls.plain import listening
 from linkspan.reference import problems
 from linkspan.reference.analysis import api, sockets
 from linkspan.reference.analysis.assumptions import Assumptions, packaged_assumptions, read_assumptions
@@ -52,13 +54,13 @@ class Settings:
 async def run(settings: Settings, say_ready: Callable[[str], None]) -> None:
     """Serves until SIGTERM or SIGINT; ``say_ready`` gets the address once requests are answered."""
     stop = stop_event()
+    served = listening(read_settings())
     listener = bind(settings.host, settings.port)
     tracing = Tracing.from_environment("analysis")
     socket = {"ws": "websockets-sansio", "ws_ping_interval": PING, "ws_ping_timeout": PING}
     limits = {"ws_max_size": LARGEST_FRAME, "ws_per_message_deflate": False}
-    async with _opened(settings, tracing) as app, http_server(app, listener, **socket, **limits):
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        say_ready(f"http://{host}:{listener.getsockname()[1]}")
+    async with _opened(settings, tracing) as app, http_server(app, listener, served, **socket, **limits):
+        say_ready(address_of(listener, settings.host, served))
         await stop.wait()
     tracing.close()
 
@@ -112,8 +114,10 @@ def _asks(store: Store) -> Callable[[], Awaitable[str | None]]:
 
 
 def analysis(  # noqa: PLR0913, PLR0917 - the options of a command
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 chooses one.", min=0, max=65535)] = 8082,
+    host: Annotated[str, typer.Option(envvar="LINKSPAN_HOST", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(envvar="LINKSPAN_PORT", help="Port to listen on; 0 chooses one.", min=0, max=65535)
+    ] = 8082,
     data_dir: Annotated[Path, typer.Option(envvar="SYSTEM_B_DATA_DIR", help="Where queue and events are kept.")] = Path(
         ".linkspan/analysis"
     ),

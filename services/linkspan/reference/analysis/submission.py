@@ -43,13 +43,15 @@ class _Frame(BaseModel):
     id: uuid.UUID
     sequence: int | None = Field(None, ge=0, lt=2**63)
     redelivery: bool = False
+    replay: str | None = Field(None, max_length=200)
     traceparent: str | None = None
     body: _Message
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """``faults`` is empty when the frame is good; then every field but ``sequence`` and ``traceparent`` is set."""
+    """``faults`` is empty when the frame is good; then every field but ``sequence``, ``replay`` and ``traceparent`` is
+    set. ``replay``: the plan that sends it again; somebody decided so, and other content than before is meant."""
 
     id: str | None
     plan_id: str | None
@@ -60,6 +62,7 @@ class Submission:
     digest: str = ""
     body: str = ""
     faults: list[Fault] = field(default_factory=list)
+    replay: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,8 @@ def read_frame(text: str | bytes) -> Submission:
         correlation_id=str(checked.body.metadata.correlation_id),
         traceparent=valid(checked.traceparent),
         digest=hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest(),
-        body=json.dumps(frame["body"]),
+        body=json.dumps(frame["body"] | {"replay": checked.replay}),
+        replay=checked.replay,
     )
 
 
@@ -106,6 +110,7 @@ def _faulty(frame: dict[str, Any], faults: list[Fault]) -> Submission:
         correlation_id=_text(_part(body, "metadata").get("correlationId")),
         traceparent=valid(_text(frame.get("traceparent"))),
         faults=faults,
+        replay=_text(frame.get("replay")),
     )
 
 
@@ -113,7 +118,7 @@ def keep(connection: sqlite3.Connection, submission: Submission, full: bool) -> 
     """Queues the item, or finds that it is there, or refuses it; records which. ``full``: nothing new is taken."""
     verdict = _judge(connection, submission, full)
     refused = verdict.result in {"refused", "busy"}
-    connection.execute(
+    received = connection.execute(
         "INSERT INTO received (at, id, sequence, plan_id, redelivery, correlation_id, traceparent, result, reason) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -128,6 +133,8 @@ def keep(connection: sqlite3.Connection, submission: Submission, full: bool) -> 
             json.dumps(verdict.frame.get("errors") or verdict.frame.get("reason")) if refused else None,
         ),
     )
+    if submission.replay is not None:
+        connection.execute("INSERT INTO replayed VALUES (?, ?)", (received.lastrowid, submission.replay))
     return verdict
 
 
@@ -138,7 +145,9 @@ def _judge(connection: sqlite3.Connection, submission: Submission, full: bool) -
     if same:
         if same["digest"] == submission.digest:
             return Verdict("repeat", {"kind": "ack", "id": submission.id})
-        return _invalid(submission, [Fault("id", "was used for other content")])
+        if submission.replay is None:
+            return _invalid(submission, [Fault("id", "was used for other content")])
+        return _replace(connection, submission)
     newest = connection.execute(
         "SELECT max(sequence) AS sequence FROM items WHERE plan_id = ?", (submission.plan_id,)
     ).fetchone()["sequence"]
@@ -163,13 +172,25 @@ def _judge(connection: sqlite3.Connection, submission: Submission, full: bool) -
     return Verdict("queued", {"kind": "ack", "id": submission.id})
 
 
+def _replace(connection: sqlite3.Connection, submission: Submission) -> Verdict:
+    """In its old place; it is analysed anew."""
+    connection.execute(
+        "UPDATE items SET digest = ?, traceparent = ?, body = ?, queued_at = ?, state = 'queued', done_at = NULL, "
+        "error = NULL WHERE id = ?",
+        (submission.digest, submission.traceparent, submission.body, now(), submission.id),
+    )
+    return Verdict("queued", {"kind": "ack", "id": submission.id})
+
+
 def _invalid(submission: Submission, faults: list[Fault]) -> Verdict:
     errors = [{"field": fault.field, "error": fault.error} for fault in faults]
     return Verdict("refused", {"kind": "nack", "id": submission.id, "reason": "invalid", "errors": errors})
 
 
 def received(connection: sqlite3.Connection, after: int, limit: int) -> list[dict[str, Any]]:
-    rows = connection.execute("SELECT * FROM received WHERE n > ? ORDER BY n LIMIT ?", (after, limit))
+    rows = connection.execute(
+        "SELECT * FROM received LEFT JOIN replayed ON received = n WHERE n > ? ORDER BY n LIMIT ?", (after, limit)
+    )
     return [
         {
             "n": row["n"],
@@ -178,6 +199,7 @@ def received(connection: sqlite3.Connection, after: int, limit: int) -> list[dic
             "sequence": row["sequence"],
             "key": row["plan_id"],
             "redelivery": bool(row["redelivery"]),
+            "replay": row["plan"],
             "correlationId": row["correlation_id"],
             "traceparent": row["traceparent"],
             "result": row["result"],

@@ -25,4 +25,7 @@ CREATE TABLE IF NOT EXISTS received (
   correlation_id TEXT, traceparent TEXT,
   result TEXT NOT NULL CHECK (result IN ('queued', 'repeat', 'refused')), reason TEXT
 );
+
+-- Of those, the ones that a replay of Linkspan sent, with its plan.
+CREATE TABLE IF NOT EXISTS replayed (received INTEGER PRIMARY KEY REFERENCES received (n), plan TEXT NOT NULL);
 """

@@ -14,8 +14,9 @@ import structlog
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Gauge
 
+from linkspan.kernel.telemetry import attributes as of
 from linkspan.kernel.telemetry.logs import trace_id
-from linkspan.kernel.telemetry.traces import CORRELATION_ID, MESSAGE_ID, Tracing
+from linkspan.kernel.telemetry.traces import Tracing
 from linkspan.reference.analysis.assumptions import Assumptions
 from linkspan.reference.analysis.extract import PlanExtract
 from linkspan.reference.analysis.takeoff import analyse
@@ -28,6 +29,14 @@ log = structlog.get_logger()
 NAMESPACE = uuid.UUID("5f0c7b1e-3a5d-5a0b-9d0f-6f1d2c9b7e44")
 #: Items of one commit at most.
 BATCH = 64
+
+_FACTS = {
+    of.STEP: "analyse",
+    of.SYSTEM: "websocket",
+    of.DESTINATION: "queue",
+    of.OPERATION: "analyse",
+    of.OPERATION_TYPE: "process",
+}
 
 DONE = Counter("analysis_done_total", "Items analysed, by result.", ["result"])
 QUEUED = Gauge("analysis_queued", "Items accepted and not analysed.")
@@ -97,8 +106,8 @@ class Worker:
         return [self._analyse(row) for row in rows]
 
     def _analyse(self, row: sqlite3.Row) -> Done:
-        attributes = {CORRELATION_ID: row["correlation_id"], MESSAGE_ID: row["id"]}
-        traced = self._tracing.begin("analyse plan", row["traceparent"], SpanKind.CONSUMER, attributes)
+        attributes = _FACTS | {of.CORRELATION_ID: row["correlation_id"], of.MESSAGE_ID: row["id"]}
+        traced = self._tracing.begin("analyse queue", row["traceparent"], SpanKind.CONSUMER, attributes)
         about = {
             "messageId": row["id"],
             "correlationId": row["correlation_id"],
@@ -120,7 +129,9 @@ class Worker:
 
 
 def answer(item_id: str, message: dict[str, Any], assumptions: Assumptions) -> dict[str, Any]:
-    """The ``AnalysisComplete`` message for a submitted ``PlanExtract`` message; equal but for the timestamp."""
+    """The ``AnalysisComplete`` message for a submitted ``PlanExtract`` message; equal but for the timestamp. That of a
+    message which a replay has replaced is another one."""
+    item_id = " ".join(part for part in (item_id, message.get("replay")) if part)
     plan = PlanExtract.model_validate(message["payload"])
     results, recommendations = analyse(plan, assumptions)
     submitted = message["metadata"]
@@ -164,6 +175,7 @@ def _finish(connection: sqlite3.Connection, done: list[Done]) -> list[tuple[int,
             "UPDATE items SET state = ?, done_at = ?, error = ? WHERE n = ?", (state, now(), one.error, one.item)
         )
         if one.error is None:
+            connection.execute("DELETE FROM events WHERE item = ?", (one.item,))  # of what a replay has replaced
             cursor = connection.execute(
                 "INSERT INTO events (id, item, plan_id, traceparent, body, made_at) VALUES (?, ?, ?, ?, ?, ?)",
                 (one.event_id, one.item, one.plan_id, one.traceparent, one.body, now()),

@@ -12,18 +12,21 @@ from opentelemetry.trace import SpanKind
 from pydantic import BaseModel, ConfigDict, Field
 
 from linkspan.kernel.errors import Fault
-from linkspan.kernel.telemetry.traces import CORRELATION_ID, Tracing, valid
+from linkspan.kernel.telemetry import attributes as of
+from linkspan.kernel.telemetry.traces import Tracing, valid
 from linkspan.reference.plan_manager import plans, uploads
 from linkspan.reference.plan_manager.oauth import bearer
 from linkspan.reference.plan_manager.uploads import Upload
 from linkspan.reference.plan_manager.webhook import Webhook
 from linkspan.reference.problems import Problem, answers, invalid
-from linkspan.reference.store import Store
+from linkspan.reference.store import LARGEST, Store
 
 router = APIRouter(prefix="/v1", tags=["plans"], responses=answers(401, 403))
 
 READ = Security(bearer, scopes=["plans.read"])
 WRITE = Security(bearer, scopes=["plans.write"])
+
+_ROUTE = "/v1/plans/{plan_id}"
 
 #: The media types of plans, which no standard table knows.
 MEDIA_TYPES = {
@@ -77,11 +80,12 @@ async def upload_plan(
     metadata = _metadata(said, request.headers.get("content-type", ""))
     tracing: Tracing = request.app.state.tracing
     correlation_id = str(correlation) if correlation else None
-    with tracing.span(
-        "upload plan", valid(traceparent), SpanKind.SERVER, {CORRELATION_ID: correlation_id or ""}
-    ) as traced:
+    facts = {of.STEP: "upload", of.METHOD: "PUT", of.ROUTE: _ROUTE, of.PATH: request.url.path, of.SCHEME: "http"}
+    with tracing.span(f"PUT {_ROUTE}", valid(traceparent), SpanKind.SERVER, facts) as traced:
         upload = Upload(str(plan_id), metadata, content, correlation_id, traced.traceparent, said.priority, said.ttl)
         stored = await _store(request).write(lambda connection: uploads.add(connection, upload))
+        traced.belongs_to(stored["correlation_id"])
+        traced.answered(201 if stored["revision"] == 1 else 200)
     webhook: Webhook = request.app.state.webhook
     webhook.add(str(plan_id), stored["change"])
     whole = await _store(request).read(lambda connection: plans.plan(connection, str(plan_id)))
@@ -123,7 +127,7 @@ async def get_content(
 @router.get("/changes", dependencies=[READ])
 async def changes(
     request: Request,
-    after: Annotated[int, Query(ge=0)] = 0,
+    after: Annotated[int, Query(ge=0, le=LARGEST)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     content: Annotated[bool, Query(description="With the files, base64, in each payload.")] = False,
 ) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class Item(BaseModel):
     redelivery: bool = False
     correlation_id: str | None = Field(None, alias="correlationId")
     traceparent: str | None = None
+    replay: str | None = Field(None, max_length=200)
     body: dict[str, Any]
 
 
@@ -94,6 +95,7 @@ async def _store(request: Request, item: Item) -> int:
         correlation_id=storable(item.correlation_id) if item.correlation_id else None,
         traceparent=valid(item.traceparent),
         request_id=request.headers.get("x-request-id"),
+        replay=storable(item.replay) if item.replay else None,
     )
     view = await payload_of(request, delivery, item.body, AnalysisView)
     stored = view.model_dump(mode="json")

@@ -13,18 +13,22 @@ from prometheus_client import Counter
 from pydantic import BaseModel, ValidationError
 
 from linkspan.kernel.errors import Fault
-from linkspan.kernel.telemetry.traces import CORRELATION_ID, MESSAGE_ID, Tracing, valid
+from linkspan.kernel.telemetry import attributes as of
+from linkspan.kernel.telemetry.traces import Tracing, valid
 from linkspan.reference.plan_manager import results
 from linkspan.reference.plan_manager.oauth import bearer
 from linkspan.reference.plan_manager.results import AnalysisView, Answer, Delivery, Refusal
 from linkspan.reference.problems import Problem, answers, faults_of, invalid
-from linkspan.reference.store import Store, Work
+from linkspan.reference.store import LARGEST, Store, Work
 
 M = TypeVar("M", bound=BaseModel)
 
 router = APIRouter(prefix="/v1", tags=["results"], responses=answers(401, 403))
 RESULTS = Security(bearer, scopes=["results.write"])
 READ = Security(bearer, scopes=["plans.read"])
+
+#: Where each kind is kept, below its plan.
+_STORED = {"analysis": "analyses/{analysis_id}", "refusal": "refusals/{message_id}"}
 
 RECEIVED = Counter("plan_manager_received_total", "Deliveries to the results store.", ["kind", "result"])
 
@@ -33,7 +37,12 @@ def _operation(payload: dict[str, Any]) -> dict[str, Any]:
     header = {"messageId": "0197…", "timestamp": "2026-01-15T10:00:00Z", "source": "analysis", "messageType": "event"}
     example = {"header": header, "payload": payload, "metadata": {"correlationId": "0197…", "priority": "normal"}}
     content = {"application/json": {"schema": {"type": "object", "required": ["payload"]}, "example": example}}
-    names = {"Idempotency-Key": "string", "Linkspan-Sequence": "integer", "Linkspan-Redelivery": "string"}
+    names = {
+        "Idempotency-Key": "string",
+        "Linkspan-Sequence": "integer",
+        "Linkspan-Redelivery": "string",
+        "Linkspan-Replay": "string",
+    }
     return {
         "requestBody": {"required": True, "content": content},
         "parameters": [{"name": name, "in": "header", "schema": {"type": kind}} for name, kind in names.items()],
@@ -66,7 +75,8 @@ async def put_analysis(plan_id: uuid.UUID, analysis_id: uuid.UUID, request: Requ
     """Stores an analysis. 201 when it is new, 200 and `Idempotency-Replayed: true` for the same again.
 
     The same `Idempotency-Key` with other content is refused (422), and so is a `Linkspan-Sequence` older than the
-    stored one of this plan (409, `/problems/older-sequence`). The plan need not have been uploaded here.
+    stored one of this plan (409, `/problems/older-sequence`). The plan need not have been uploaded here. A replay
+    (`Linkspan-Replay`) is treated as any other: what was lost here is stored anew, what is here is a repeat.
     """
     message = _parsed(await request.body())
     delivery = _delivery("analysis", (plan_id, analysis_id), request, message)
@@ -108,7 +118,7 @@ async def put_refusal(plan_id: uuid.UUID, message_id: uuid.UUID, request: Reques
 @router.get("/received", dependencies=[READ])
 async def received(
     request: Request,
-    after: Annotated[int, Query(ge=0)] = 0,
+    after: Annotated[int, Query(ge=0, le=LARGEST)] = 0,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
 ) -> dict[str, Any]:
     """Everything delivered to the results store, in order of arrival, with what became of it."""
@@ -148,6 +158,7 @@ def _delivery(
         correlation_id=storable(carried) if isinstance(carried, str) else headers.get("x-correlation-id"),
         traceparent=valid(headers.get("traceparent")),
         request_id=headers.get("x-request-id"),
+        replay=headers.get("linkspan-replay"),
     )
 
 
@@ -168,9 +179,20 @@ async def payload_of(request: Request, delivery: Delivery, message: dict[str, An
 async def keep(request: Request, delivery: Delivery, work: Work[Answer]) -> Answer:
     tracing: Tracing = request.app.state.tracing
     store: Store = request.app.state.store
-    attributes = {CORRELATION_ID: delivery.correlation_id or "", MESSAGE_ID: delivery.idempotency_key}
-    with tracing.span(f"store {delivery.kind}", delivery.traceparent, SpanKind.SERVER, attributes):
+    path = request.url.path
+    route = f"/v1/plans/{{plan_id}}/{_STORED[delivery.kind]}" if request.method == "PUT" else path
+    facts = {
+        of.STEP: "store",
+        of.METHOD: request.method,
+        of.ROUTE: route,
+        of.PATH: path,
+        of.SCHEME: "http",
+        of.CORRELATION_ID: delivery.correlation_id or "",
+        of.MESSAGE_ID: delivery.idempotency_key,
+    }
+    with tracing.span(f"{request.method} {route}", delivery.traceparent, SpanKind.SERVER, facts) as traced:
         answer = await store.write(work)
+        traced.answered(answer.problem.status if answer.problem else 200 if answer.repeat else 201)
     result = "refused" if answer.problem else "repeat" if answer.repeat else "stored"
     RECEIVED.labels(delivery.kind, result).inc()
     return answer

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,14 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from linkspan import __version__
+from linkspan.kernel.config import read_settings
 from linkspan.kernel.errors import UserMistake
-from linkspan.kernel.lifecycle import add_operations, bind, http_server, stop_event
+from linkspan.kernel.lifecycle import add_operations, address_of, bind, http_server, stop_event
 from linkspan.kernel.telemetry.logs import configure_logs
 from linkspan.kernel.telemetry.traces import Tracing
+from linkspan.kernel.tls.plain import check_addresses, listening
 from linkspan.reference import problems
-from linkspan.reference.credentials import development_default
+from linkspan.reference.credentials import development_default, sender_credential
 from linkspan.reference.event_loop import run_until_stopped
 from linkspan.reference.plan_manager import api, batch, inbox, oauth, pages
 from linkspan.reference.plan_manager.oauth import Tokens
@@ -40,6 +43,7 @@ class Settings:
     ingress_url: str
     client_id: str
     client_secret: str
+    credential: Callable[[], Mapping[str, str]]
     token_lifetime: int = 3600
     max_upload_bytes: int = 64 * 1024 * 1024
 
@@ -47,11 +51,11 @@ class Settings:
 async def run(settings: Settings, say_ready: Callable[[str], None]) -> None:
     """Serves until SIGTERM or SIGINT; ``say_ready`` gets the address once requests are answered."""
     stop = stop_event()
+    served = listening(read_settings())
     listener = bind(settings.host, settings.port)
     tracing = Tracing.from_environment("plan-manager")
-    async with _opened(settings, tracing) as app, http_server(app, listener):
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        say_ready(f"http://{host}:{listener.getsockname()[1]}")
+    async with _opened(settings, tracing) as app, http_server(app, listener, served):
+        say_ready(address_of(listener, settings.host, served))
         await stop.wait()
     tracing.close()
 
@@ -59,7 +63,7 @@ async def run(settings: Settings, say_ready: Callable[[str], None]) -> None:
 @asynccontextmanager
 async def _opened(settings: Settings, tracing: Tracing) -> AsyncIterator[FastAPI]:
     store = Store(settings.data_dir / "plan-manager.sqlite", SCHEMA)
-    webhook = Webhook(store, settings.ingress_url, tracing)
+    webhook = Webhook(store, settings.ingress_url, tracing, settings.credential)
     try:
         client = settings.client_id, settings.client_secret
         tokens = await Tokens.open(store, client, settings.token_lifetime)
@@ -97,8 +101,10 @@ def _asks(store: Store) -> Callable[[], Awaitable[str | None]]:
 
 
 def plan_manager(  # noqa: PLR0913, PLR0917 - the options of a command
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 chooses one.", min=0, max=65535)] = 8081,
+    host: Annotated[str, typer.Option(envvar="LINKSPAN_HOST", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(envvar="LINKSPAN_PORT", help="Port to listen on; 0 chooses one.", min=0, max=65535)
+    ] = 8081,
     data_dir: Annotated[
         Path, typer.Option(envvar="SYSTEM_A_DATA_DIR", help="Where plans and results are kept.")
     ] = Path(".linkspan/plan-manager"),
@@ -113,10 +119,14 @@ def plan_manager(  # noqa: PLR0913, PLR0917 - the options of a command
     max_upload_mib: Annotated[int, typer.Option(help="Largest file taken, in MiB.", min=1)] = 64,
     log_level: Annotated[str, typer.Option(envvar="LOG_LEVEL", help="debug, info, warning or error.")] = "info",
 ) -> None:
-    """The plan manager: System A of the reference integration (REST, OAuth2)."""
+    """The plan manager: System A of the reference integration (REST, OAuth2).
+
+    It sends to ingress with LINKSPAN_API_KEY or LINKSPAN_SENDER_TOKEN (a bearer token), or their files (…_FILE).
+    """
     configure_logs("plan-manager", log_level)
     if not ingress_url.startswith(("http://", "https://")):
         raise UserMistake(f"--ingress-url {ingress_url} is not an address; write http://host:port")
+    check_addresses(read_settings(), {"LINKSPAN_INGRESS_URL": ingress_url})
     settings = Settings(
         host=host,
         port=port,
@@ -124,6 +134,7 @@ def plan_manager(  # noqa: PLR0913, PLR0917 - the options of a command
         ingress_url=ingress_url,
         client_id=development_default("SYSTEM_A_CLIENT_ID", client_id, "linkspan"),
         client_secret=development_default("SYSTEM_A_CLIENT_SECRET", client_secret, "linkspan-development"),
+        credential=sender_credential(os.environ),
         token_lifetime=token_lifetime,
         max_upload_bytes=max_upload_mib * 1024 * 1024,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import math
 import secrets
 import sqlite3
 import time
@@ -76,13 +77,13 @@ class Tokens:
         return hmac.compare_digest(secret.encode(), wanted.encode()) and same_id
 
     def issue(self, client_id: str, scopes: Sequence[str]) -> dict[str, Any]:
-        now = int(time.time())
+        now = time.time()
         claims = {
             "iss": ISSUER,
             "aud": ISSUER,
             "sub": client_id,
-            "iat": now,
-            "exp": now + self._lifetime,
+            "iat": int(now),
+            "exp": math.ceil(now) + self._lifetime,
             "jti": str(uuid_utils.uuid7()),
             "scope": " ".join(scopes),
         }

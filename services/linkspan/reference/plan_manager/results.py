@@ -58,7 +58,7 @@ class Refusal(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One request to the results store, as it came."""
+    """One request to the results store, as it came. ``replay``: the plan that sends it again."""
 
     kind: Literal["analysis", "refusal"]
     plan_id: str
@@ -69,6 +69,7 @@ class Delivery:
     correlation_id: str | None
     traceparent: str | None
     request_id: str | None
+    replay: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ def _older(delivery: Delivery, newest: int) -> Problem:
 
 
 def _record(connection: sqlite3.Connection, delivery: Delivery, result: str, reason: str | None = None) -> None:
-    connection.execute(
+    received = connection.execute(
         "INSERT INTO received (at, kind, idempotency_key, sequence, plan_id, redelivery, correlation_id, traceparent, "
         "request_id, result, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -167,10 +168,14 @@ def _record(connection: sqlite3.Connection, delivery: Delivery, result: str, rea
             reason,
         ),
     )
+    if delivery.replay is not None:
+        connection.execute("INSERT INTO replayed VALUES (?, ?)", (received.lastrowid, delivery.replay))
 
 
 def received(connection: sqlite3.Connection, after: int, limit: int) -> list[dict[str, Any]]:
-    rows = connection.execute("SELECT * FROM received WHERE n > ? ORDER BY n LIMIT ?", (after, limit))
+    rows = connection.execute(
+        "SELECT * FROM received LEFT JOIN replayed ON received = n WHERE n > ? ORDER BY n LIMIT ?", (after, limit)
+    )
     return [
         {
             "n": row["n"],
@@ -180,6 +185,7 @@ def received(connection: sqlite3.Connection, after: int, limit: int) -> list[dic
             "sequence": row["sequence"],
             "key": row["plan_id"],
             "redelivery": bool(row["redelivery"]),
+            "replay": row["plan"],
             "correlationId": row["correlation_id"],
             "traceparent": row["traceparent"],
             "requestId": row["request_id"],

@@ -38,4 +38,7 @@ CREATE TABLE IF NOT EXISTS received (
   redelivery INTEGER NOT NULL, correlation_id TEXT, traceparent TEXT, request_id TEXT,
   result TEXT NOT NULL CHECK (result IN ('stored', 'repeat', 'refused')), reason TEXT
 );
+
+-- Of those, the ones that a replay of Linkspan sent, with its plan.
+CREATE TABLE IF NOT EXISTS replayed (received INTEGER PRIMARY KEY REFERENCES received (n), plan TEXT NOT NULL);
 """

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections import deque
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -16,8 +17,10 @@ import uuid_utils
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Gauge
 
+from linkspan.kernel.telemetry import attributes as of
 from linkspan.kernel.telemetry.logs import trace_id
-from linkspan.kernel.telemetry.traces import CORRELATION_ID, MESSAGE_ID, Tracing
+from linkspan.kernel.telemetry.traces import Traced, Tracing
+from linkspan.kernel.tls.trusted import client_context
 from linkspan.reference.plan_manager import uploads
 from linkspan.reference.store import Store
 
@@ -33,12 +36,18 @@ CONCURRENCY = 16
 
 
 class Webhook:
-    """Sends what is pending; plans go side by side (``CONCURRENCY``), the uploads of one plan one after the other."""
+    """Sends what is pending; plans go side by side (``CONCURRENCY``), the uploads of one plan one after the other.
 
-    def __init__(self, store: Store, ingress_url: str, tracing: Tracing) -> None:
-        self._store = store
+    ``credential`` gives the header that says who sends, empty where nobody asks.
+    """
+
+    def __init__(
+        self, store: Store, ingress_url: str, tracing: Tracing, credential: Callable[[], Mapping[str, str]]
+    ) -> None:
+        self._store, self._credential = store, credential
         self._url = ingress_url.rstrip("/") + "/v1/messages"
         self._tracing = tracing
+        self._facts = {of.STEP: "webhook", of.METHOD: "POST", of.URL: self._url, **of.server_facts(self._url)}
         self._lanes: dict[str, deque[int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Semaphore(CONCURRENCY)
@@ -46,7 +55,9 @@ class Webhook:
         self.trouble: str | None = None
 
     async def start(self) -> None:
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=30), connector=aiohttp.TCPConnector(ssl=client_context())
+        )
         for plan_id, change in await self._store.read(uploads.pending):
             self.add(plan_id, change)
 
@@ -96,29 +107,32 @@ class Webhook:
         """None when it is answered for good, else the seconds that the other side asked us to wait."""
         upload, message = await self._store.read(lambda connection: uploads.message(connection, change))
         traced = self._tracing.begin(
-            "webhook",
+            "POST /v1/messages",
             upload["traceparent"],
             SpanKind.CLIENT,
-            {CORRELATION_ID: upload["correlation_id"], MESSAGE_ID: upload["message_id"]},
+            self._facts | {of.CORRELATION_ID: upload["correlation_id"], of.MESSAGE_ID: upload["message_id"]},
         )
         try:
-            return await self._post(upload, message, traced.traceparent)
+            return await self._post(upload, message, traced)
         finally:
             traced.span.end()
 
-    async def _post(self, upload: dict[str, Any], message: dict[str, Any], traceparent: str) -> float | None:
+    async def _post(self, upload: dict[str, Any], message: dict[str, Any], traced: Traced) -> float | None:
         assert self._session is not None  # noqa: S101 - start() made it
         headers = {
             "X-Correlation-ID": upload["correlation_id"],
             "X-Request-ID": str(uuid_utils.uuid4()),
             "Idempotency-Key": upload["message_id"],
-            "traceparent": traceparent,
+            "traceparent": traced.traceparent,
+            **self._credential(),
         }
         try:
             async with self._session.post(self._url, json=message, headers=headers) as response:
+                traced.answered(response.status)
                 body = await response.read()
                 return await self._judge(upload, response, body)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            Tracing.fail(traced, error)
             reason = f"ingress cannot be reached: {error or type(error).__name__}"
             return await self._try_later(upload, reason, 0.0, "unreachable")
 

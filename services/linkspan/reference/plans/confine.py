@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib.util
+import itertools
 import os
 import signal
 import sys
@@ -16,6 +18,7 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import msgspec
+import structlog
 
 import linkspan
 from linkspan.kernel.errors import Poison, Unavailable
@@ -23,7 +26,9 @@ from linkspan.reference.plans.limits import Limits
 from linkspan.reference.plans.notes import clean
 from linkspan.reference.plans.recognise import Format
 from linkspan.reference.plans.shape import Extract, Refusal
-from linkspan.reference.plans.worker import CANNOT_LOAD, OUT_OF_MEMORY, STARVED
+from linkspan.reference.plans.worker import CANNOT_LOAD, OPEN, OUT_OF_MEMORY, STARVED, UNSEALED
+
+log = structlog.get_logger()
 
 _WORKER = "linkspan.reference.plans.worker"
 _SOURCES = Path(linkspan.__file__).parents[1]
@@ -36,9 +41,12 @@ _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, asyncio.Semaphore
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
+    """``unsealed``: what its seal left open; ``complaints``: what else it wrote on standard error."""
+
     code: int
     answer: bytes
-    complaints: bytes
+    unsealed: list[str]
+    complaints: str
 
 
 class _TooLong(Exception):
@@ -62,7 +70,15 @@ async def extract_confined(content: bytes, form: Format, shown: str, limits: Lim
             raise Poison(f"{shown} took longer than {limits.seconds} s to read") from None
         except _TooMuch:
             raise Poison(f"the extract of {shown} is larger than {limits.answer_mb} MB") from None
+    _say_unsealed(tuple(ended.unsealed))
     return _judge(ended, shown, limits)
+
+
+@functools.cache
+def _say_unsealed(unsealed: tuple[str, ...]) -> None:
+    """Once in this process: every reader on this machine has the same seal."""
+    for one in unsealed:
+        log.warning("plans are read without the whole seal", open=clean(one))
 
 
 def _turn(limits: Limits) -> asyncio.Semaphore:
@@ -81,9 +97,9 @@ async def _private_directory() -> AsyncIterator[Path]:
 
 async def _run(source: Path, form: Format, limits: Limits) -> _Ended:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-s", "-m", _WORKER),
+        *(sys.executable, "-B", "-P", "-s", "-m", _WORKER),
         *(form, str(source), str(limits.memory_mb), str(limits.cpu_seconds), str(limits.seconds)),
-        str(limits.inflated_mb),
+        *(str(limits.inflated_mb), "required" if limits.seal_required else "-"),
         stdin=DEVNULL,
         stdout=PIPE,
         stderr=PIPE,
@@ -108,7 +124,11 @@ async def _listen(process: Process, most: int) -> _Ended:
         complaints = group.create_task(_read(process.stderr, _COMPLAINTS))
     if len(answer.result()) > most:
         raise _TooMuch
-    return _Ended(await process.wait(), answer.result(), complaints.result())
+    # Its seal speaks first: a later line of that kind is the file's.
+    lines = complaints.result().decode("utf-8", "replace").splitlines()
+    unsealed = list(itertools.takewhile(lambda line: line.startswith(OPEN), lines))
+    rest = "\n".join(lines[len(unsealed) :]).strip()
+    return _Ended(await process.wait(), answer.result(), [line.removeprefix(OPEN) for line in unsealed], rest)
 
 
 async def _read(stream: asyncio.StreamReader, most: int) -> bytes:
@@ -155,9 +175,10 @@ def _judge(ended: _Ended, shown: str, limits: Limits) -> Extract:
 
 
 def _failure(ended: _Ended, shown: str, limits: Limits) -> Poison | Unavailable:
-    complaints = ended.complaints.decode("utf-8", "replace").strip()
-    last = clean(complaints.rsplit("\n", 1)[-1])
-    if ended.code == OUT_OF_MEMORY or STARVED.search(complaints):
+    last = clean(ended.complaints.rsplit("\n", 1)[-1])
+    if ended.code == UNSEALED:
+        return Unavailable(f"plans cannot be read, LINKSPAN_PLANS_SEAL is required: {clean('; '.join(ended.unsealed))}")
+    if ended.code == OUT_OF_MEMORY or STARVED.search(ended.complaints):
         return Poison(f"{shown} needed more than {limits.memory_mb} MB of memory to read")
     if ended.code == CANNOT_LOAD:
         return Unavailable(f"plans cannot be read: the reader does not load ({last})")

@@ -24,6 +24,8 @@ Work = Callable[[sqlite3.Connection], T]
 
 #: Writes that share one commit at most: bounds how long the first of them waits.
 GROUP = 256
+#: Of an INTEGER (sqlite.org/datatype3.html); a larger one cannot be asked for.
+LARGEST = 2**63 - 1
 
 
 class Store:

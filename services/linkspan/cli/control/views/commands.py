@@ -28,6 +28,14 @@ def trail_view(commands: Iterable[Command], screen: Screen) -> RenderableType:
     )
     for one in commands:
         style = "" if one.effective else "yellow"
-        cells = (screen.moment(one.at), one.by, one.role, f"{one.kind} {one.subject}", one.reason, one.result)
+        cells = (screen.moment(one.at), one.by, one.role, _command(one), one.reason, one.result)
         listing.add(*cells, str(one.offset), style=style)
     return listing if listing.rows else Text("no commands fit")
+
+
+def _command(one: Command) -> str:
+    kind = one.kind.replace("_", " ")
+    if one.subject.startswith(kind):
+        return one.subject
+    first, _, rest = one.subject.partition(" ")
+    return f"{kind} {rest}" if kind.startswith(f"{first} ") else f"{kind} {one.subject}"

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from linkspan.cli.control.listing import Column, Listing, plain
-from linkspan.cli.control.screen import Screen
+from linkspan.cli.control.screen import Screen, number_of
 from linkspan.cli.control.views.message import facts, json_view
 from linkspan.control.v1 import letters_pb2 as pb
 
@@ -29,7 +29,7 @@ def groups_view(found: pb.ListDeadLettersResponse, screen: Screen) -> Renderable
         )
     if not found.groups:
         return Text("no dead letters")
-    total = Text(f"{found.total:,} dead letters; --each shows them one by one", "dim")
+    total = Text(f"{number_of(found.total, 'dead letter')}; --each shows them one by one", "dim")
     return Group(listing, total)
 
 
@@ -53,7 +53,7 @@ def letters_view(found: pb.ListDeadLettersResponse, screen: Screen) -> Renderabl
     if not found.letters:
         return Text("no dead letters")
     more = f"; {len(found.letters):,} are shown, --limit shows more" if found.next_page_token else ""
-    return Group(listing, Text(f"{found.total:,} dead letters{more}", "dim"))
+    return Group(listing, Text(f"{number_of(found.total, 'dead letter')}{more}", "dim"))
 
 
 def letter_view(found: pb.GetDeadLetterResponse, screen: Screen) -> RenderableType:
@@ -61,26 +61,32 @@ def letter_view(found: pb.GetDeadLetterResponse, screen: Screen) -> RenderableTy
     about = facts(
         ("why", Text(plain(f"{one.failure}: {one.reason}"), "red")),
         ("since", screen.moment(one.at)),
-        ("charged", f"{one.attempts} attempts" if one.attempts else ""),
+        ("charged", number_of(one.attempts, "attempt") if one.attempts else ""),
         ("key", one.key if one.HasField("key") else ""),
-        ("waiting", f"{one.waiting:,} messages of its key" if one.waiting else ""),
+        ("waiting", f"{number_of(one.waiting, 'message')} of its key" if one.waiting else ""),
         ("message", one.message_id),
         ("correlation", one.correlation_id),
         ("group", one.fingerprint),
-        ("size", f"{len(found.value):,} bytes"),
+        ("size", number_of(len(found.value), "byte")),
         *(("header " + name, value) for name, value in sorted(found.headers.items())),
     )
     head = Text(plain(f"dead letter {one.flow} {one.name}"), "bold")
-    return Group(head, about, *_part("content", found.content, found.decode_error), *_sent(found))
+    return Group(head, about, *_content(found, screen), *_sent(found, screen))
 
 
-def _sent(found: pb.GetDeadLetterResponse) -> list[RenderableType]:
+def _content(found: pb.GetDeadLetterResponse, screen: Screen) -> list[RenderableType]:
+    if found.decode_error:
+        return [Text(), Text(f"it cannot be read: {plain(found.decode_error)}", "red")]
+    return _part("content", found.content, screen)
+
+
+def _sent(found: pb.GetDeadLetterResponse, screen: Screen) -> list[RenderableType]:
     if found.filtered:
         return [Text(), Text("today's transform filters it: nothing would be sent", "yellow")]
-    return _part("would be sent today", found.would_send, found.transform_error)
+    if found.transform_error:
+        return [Text(), Text(f"today's transform fails too: {plain(found.transform_error)}", "red")]
+    return _part("would be sent today", found.would_send, screen)
 
 
-def _part(title: str, content: str, error: str) -> list[RenderableType]:
-    if error:
-        return [Text(), Text(f"{title}: {plain(error)}", "red")]
-    return [Text(), Text(title, "bold"), json_view(content)] if content else []
+def _part(title: str, content: str, screen: Screen) -> list[RenderableType]:
+    return [Text(), Text(title, "bold"), json_view(content, screen)] if content else []

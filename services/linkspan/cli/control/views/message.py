@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.syntax import Syntax
@@ -11,10 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from linkspan.cli.control.listing import Column, Listing, plain
-from linkspan.cli.control.screen import Screen, between, span
+from linkspan.cli.control.screen import Screen, between, number_of, span
 from linkspan.cli.control.views.messages import kind_text, status_text
 from linkspan.cli.control.views.status import ledger_line
 from linkspan.control.v1 import messages_pb2 as pb
+
+#: Characters of a text in a message's content.
+_LONG, _SHOWN = 2_000, 200
+#: What was decided without asking anybody.
+_AT_HOME = frozenset({"held", "opened", "discarded", "redriven", "filtered", "duplicate", "superseded", "expired"})
 
 
 def story_view(found: Sequence[pb.GetMessageResponse], screen: Screen) -> RenderableType:
@@ -35,26 +41,41 @@ def facts(*pairs: tuple[str, str | Text]) -> Table:
     return table
 
 
-def json_view(text: str) -> RenderableType:
-    """Indented, coloured; as it is where it is no JSON."""
+def json_view(text: str, screen: Screen) -> RenderableType:
+    """Indented; as it is where it is no JSON. On a terminal it is coloured and long texts in it are cut."""
     try:
-        shown = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+        made = json.loads(text)
     except ValueError:
         return Text(plain(text))
+    if not screen.console.is_terminal:
+        return Text(json.dumps(made, indent=2, ensure_ascii=False), no_wrap=True, overflow="ignore")
+    shown = json.dumps(_cut(made), indent=2, ensure_ascii=False)
     return Syntax(shown, "json", background_color="default", word_wrap=True)
+
+
+def _cut(made: Any) -> Any:
+    """Content of a plan would fill a terminal for minutes."""
+    if isinstance(made, dict):
+        return {name: _cut(value) for name, value in made.items()}
+    if isinstance(made, list):
+        return [_cut(one) for one in made]
+    if isinstance(made, str) and len(made) > _LONG:
+        return f"{made[:_SHOWN]}… ({len(made):,} characters, --output json has all)"
+    return made
 
 
 def detail(entry: pb.TimelineEntry) -> str:
     """What is worth saying of it, in one line."""
     why = ": ".join(part for part in (entry.failure, entry.reason) if part)
+    asked = entry.kind not in _AT_HOME
     parts = [
         "stale, it does not count" if entry.stale else "",
-        f"to {entry.destination}" if entry.destination else "",
+        f"to {entry.destination}" if entry.destination and asked else "",
         f"attempt {entry.attempt}" if entry.attempt else "",
         why,
         f"replay {entry.plan}" if entry.plan else "",
         f"command {entry.command}" if entry.HasField("command") else "",
-        f"transform {entry.transform[:12]}" if entry.transform else "",
+        f"transform {entry.transform[:12]}" if entry.transform and asked else "",
     ]
     return ", ".join(part for part in parts if part)
 
@@ -69,11 +90,11 @@ def _message(found: pb.GetMessageResponse, screen: Screen) -> RenderableType:
         ("key", one.key if one.HasField("key") else ""),
         ("from, to", f"{one.source or '?'} → {one.destination or '?'}"),
         ("priority", one.priority if one.priority not in ("", "normal") else ""),
-        ("size", f"{one.size:,} bytes" if one.size else ""),
+        ("size", number_of(one.size, "byte") if one.size else ""),
         ("trace", one.trace_id),
         ("same id", ", ".join(found.same_id)),
     )
-    content = [Text(), json_view(found.content)] if found.content else []
+    content = [Text(), json_view(found.content, screen)] if found.content else []
     return Group(head, about, Text(), _timeline(found, screen), *content)
 
 

@@ -54,7 +54,7 @@ def messages_view(found: pb.ListMessagesResponse, screen: Screen) -> RenderableT
             *(status_text(one.status), _took(one), one.attempts, one.key if one.HasField("key") else "-"),
             *(one.message_id or "-", one.correlation_id or "-", _why(one)),
         )
-    return _list("messages", listing, found, screen)
+    return _list("messages", listing, found, screen, "no messages fit")
 
 
 def conversations_view(found: pb.ListConversationsResponse, screen: Screen) -> RenderableType:
@@ -76,13 +76,18 @@ def conversations_view(found: pb.ListConversationsResponse, screen: Screen) -> R
             *(screen.moment(one.due_at) or "-", one.request_flow, one.answer_flow or "-", one.correlation_id),
             *(one.request_message_id, one.answer_message_id or "-"),
         )
-    return _list("conversations", listing, found, screen)
+    none = "no conversations fit; linkspan insight finds them, for flows with an answer"
+    return _list("conversations", listing, found, screen, none)
 
 
 def _list(
-    what: str, listing: Listing, found: pb.ListMessagesResponse | pb.ListConversationsResponse, screen: Screen
+    what: str,
+    listing: Listing,
+    found: pb.ListMessagesResponse | pb.ListConversationsResponse,
+    screen: Screen,
+    none: str,
 ) -> RenderableType:
-    body = listing if listing.rows else Text(f"no {what} fit")
+    body = listing if listing.rows else Text(none)
     more = [Text(f"there are more {what}: --limit shows them", "dim")] if found.next_page_token else []
     return Group(body, *more, ledger_line(found.ledger, found.HasField("ledger"), screen))
 

@@ -29,7 +29,20 @@ def profile_view(found: GetProfileResponse, address: str, screen: Screen) -> Ren
         for slow in found.slowest_operations:
             slowest.add(slow.stage, took(slow.took), screen.exact(slow.at), slow.message_id or "-")
         parts += [Text(), slowest]
+    if found.stalls:
+        stalls = Listing(Column("event loop held up for", right=True), Column("at"), Column("by", spare=1))
+        for stall in found.stalls:
+            stalls.add(took(stall.took), screen.exact(stall.at), _culprit(stall.stack))
+        parts += [Text(), stalls, Text("the whole stacks: --output json", "dim")]
     return Group(*parts)
+
+
+def _culprit(stack: str) -> str:
+    """The innermost line of ours, and the innermost of all."""
+    lines = [line for line in stack.splitlines() if line]
+    ours = [line for line in lines if "/linkspan/" in line]
+    named = dict.fromkeys([*ours[-1:], *lines[-1:]])
+    return " > ".join(line.rsplit("/linkspan/", 1)[-1].rsplit("/site-packages/", 1)[-1] for line in named)
 
 
 def _fine(seconds: float) -> str:

@@ -12,7 +12,8 @@ from rich.live import Live
 from rich.text import Text
 
 from linkspan.cli.control.listing import Column, Listing, plain
-from linkspan.cli.control.screen import Screen, as_json, between, span, took
+from linkspan.cli.control.screen import Screen, as_json, between, number_of, span, took
+from linkspan.cli.output import ranges
 from linkspan.control.v1 import status_pb2 as pb
 
 _BREAKERS = {
@@ -22,6 +23,8 @@ _BREAKERS = {
 }
 #: In this order.
 _CHECKS = "systemA systemB messageQueue database"
+#: Days before its end from which a certificate is warned of, as by the alert.
+_SOON = 30
 _RATES = ("in/s", "out/s", "failed/s")
 
 
@@ -29,7 +32,8 @@ def status_view(found: pb.GetStatusResponse, screen: Screen) -> RenderableType:
     parts: list[RenderableType] = [_head(found, screen), Text()]
     if found.flows:
         parts += [_flows(found.flows), *_notes(found.flows), Text()]
-    return Group(*parts, _replicas(found), Text(), ledger_line(found.ledger, found.HasField("ledger"), screen))
+    parts += [_replicas(found), Text(), *_certificates(found)]
+    return Group(*parts, ledger_line(found.ledger, found.HasField("ledger"), screen))
 
 
 class StatusScreen:
@@ -77,7 +81,7 @@ def ledger_line(ledger: pb.LedgerStatus, runs: bool, screen: Screen) -> Text:
     """How far answers from the ledger go."""
     if not runs:
         return Text("ledger: does not run", "yellow")
-    lag = "an unknown number of records" if ledger.lag < 0 else f"{ledger.lag:,} records"
+    lag = "an unknown number of records" if ledger.lag < 0 else number_of(ledger.lag, "record")
     at = screen.moment(ledger.at)
     text = f"ledger: {lag} behind" + (f", folded {at}" if at else "")
     return Text(text, "dim" if ledger.lag == 0 else "yellow" if ledger.lag < 0 else "")
@@ -87,11 +91,20 @@ def _head(found: pb.GetStatusResponse, screen: Screen) -> Text:
     text = Text(plain(found.integration), "bold").append(f"  {screen.moment(found.at)}", "not bold")
     if found.log_level:
         text.append(f"  log level {found.log_level}", "not bold")
+    if found.HasField("rollout"):
+        text.append(
+            Text(f"\n  {_rollout(found.rollout)}", "bold red" if found.rollout.state == "stopped" else "yellow")
+        )
     for check in sorted(found.checks, key=lambda one: _CHECKS.find(one.name)):
         text.append("\n")
         text.append(f"  {check.name:<14}", "not bold")
         text.append("ok" if check.healthy else f"AWAY  {plain(check.error)}", "green" if check.healthy else "bold red")
     return text
+
+
+def _rollout(one: pb.Rollout) -> str:
+    why = f" by {plain(one.by)}: {plain(one.reason)}" if one.state == "stopped" else ""
+    return f"rollout from {plain(one.before)} to {plain(one.to)}: {one.share} %, {one.state}{why}"
 
 
 def _flows(flows: Sequence[pb.FlowStatus]) -> Listing:
@@ -138,9 +151,10 @@ def _state(flow: pb.FlowStatus) -> Text:
 def _notes(flows: Sequence[pb.FlowStatus]) -> list[Text]:
     notes = []
     for one in flows:
-        if one.paused:
-            why = f": {plain(one.paused_reason)}" if one.paused_reason else ""
-            notes.append(Text(f"  {one.flow}: paused by {plain(one.paused_by) or 'unknown'}{why}", "yellow"))
+        for paused in one.pauses:
+            what = "" if paused.target == f"flow {one.flow}" else f"{plain(paused.target)} is "
+            why = f": {plain(paused.reason)}" if paused.reason else ""
+            notes.append(Text(f"  {one.flow}: {what}paused by {plain(paused.by) or 'unknown'}{why}", "yellow"))
         if one.breaker_reason and one.breaker in (pb.BREAKER_STATE_OPEN, pb.BREAKER_STATE_PROBING):
             notes.append(Text(f"  {one.flow}: breaker {_BREAKERS[one.breaker]}: {plain(one.breaker_reason)}", "red"))
     return notes
@@ -166,21 +180,23 @@ def _replicas(found: pb.GetStatusResponse) -> RenderableType:
     return listing
 
 
+def _certificates(found: pb.GetStatusResponse) -> list[Text]:
+    """A line for each that ends soon."""
+    lines = []
+    for replica in found.replicas:
+        for one in replica.certificates:
+            days = between(found.at, one.expires) / 86_400
+            if days < _SOON:
+                says = f"ends in {days:.0f} days" if days > 0 else "HAS ENDED"
+                what = f"certificate {plain(one.use)} of {replica.service} {plain(replica.name)} {says}"
+                lines.append(Text(what, "bold red" if days < _SOON / 4 else "yellow"))
+    return [*lines, Text()] if lines else lines
+
+
 def _work(replica: pb.ReplicaStatus) -> str:
     if replica.service == "ingress":
         return f"{_rate(replica.accepted)}/s in" + (f", {replica.spooled:,} spooled" if replica.spooled else "")
-    return ", ".join(f"{one.flow} {_ranges(one.partitions)}" for one in replica.partitions)
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """``0-3,7``."""
-    spans: list[list[int]] = []
-    for number in sorted(numbers):
-        if spans and spans[-1][1] == number - 1:
-            spans[-1][1] = number
-        else:
-            spans.append([number, number])
-    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)
+    return ", ".join(f"{one.flow} {ranges(one.partitions)}" for one in replica.partitions)
 
 
 def _rate(value: float) -> str:

@@ -1,0 +1,1 @@
+"""``linkspan archive``: its commands."""

@@ -1,0 +1,1 @@
+"""What watches Linkspan from outside, generated: the list of metrics, alerts, dashboards."""

@@ -1,0 +1,1 @@
+"""``linkspan preflight``: the deployment checklist, asked of what is really there."""

@@ -1,0 +1,1 @@
+"""``linkspan trace``: the spans of a message, asked of Jaeger."""
