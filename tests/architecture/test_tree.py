@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -54,12 +55,26 @@ def test_only_the_command_line_and_the_ready_line_print() -> None:
     assert not printing
 
 
-def test_the_lock_has_a_hash_for_every_package_and_no_address() -> None:
-    lock = (ROOT / "requirements.lock").read_text()
+LOCKS = {"requirements.lock": 50, "requirements-runtime.lock": 50, "requirements-build.lock": 2}
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_has_a_hash_for_every_package_and_no_address(name: str) -> None:
+    lock = (ROOT / name).read_text()
     packages = re.split(r"\n(?=\S)", lock.strip())
-    assert len(packages) > 50
+    assert len(packages) > LOCKS[name]
     assert not [package.split()[0] for package in packages if "--hash=sha256:" not in package]
     assert "://" not in lock
+
+
+def test_the_image_gets_the_versions_that_are_tested() -> None:
+    pins = {name: set(re.findall(r"^([\w.-]+==[\w.!+-]+)", (ROOT / name).read_text(), re.MULTILINE)) for name in LOCKS}
+    tested = pins.pop("requirements.lock")
+    assert all(pins.values())
+    assert not {pin for others in pins.values() for pin in others} - tested
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    runtime = {pin.partition("==")[0] for pin in pins["requirements-runtime.lock"]}
+    assert not {re.split(r"[\[<>=; ]", one)[0] for one in wanted} - runtime
 
 
 def test_no_registry_and_no_path_of_a_machine_is_named() -> None:

@@ -16,9 +16,9 @@ from tests.chaos.receivers import Receiver
 from tests.chaos.verdict import Fault
 
 from linkspan.kernel.commands import DISCARD, REDRIVE, Command, CommandCodec
+from linkspan.kernel.errors import KafkaAway
 from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.spec_file import catalog_for, load_integration
-from linkspan.kernel.topic_admin import KafkaAway
 from linkspan.kernel.topics import control_topic
 from linkspan.readmodel.letters import Letter, letters
 

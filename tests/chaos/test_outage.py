@@ -65,7 +65,7 @@ async def test_memory_with_a_backlog_of_50000_is_that_with_5000(
         made = Bridge(write_integration(tmp_path / str(backlog), rest_system(rest), partitions=8), kafka.bootstrap)
         await made.create_topics()
         await made.append(*((order_id(n % 5_000), n // 5_000) for n in range(backlog)))
-        found[backlog] = await resident(made)
+        found[backlog] = min([await resident(made) for _ in range(2)])
     print("\nresident MiB by backlog:", {backlog: round(size / 2**20, 1) for backlog, size in found.items()})
     assert found[50_000] < 1.1 * found[5_000]
 

@@ -46,7 +46,7 @@ def test_keep_leaves_it_running_and_stop_ends_it(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     assert len(processes_below(tmp_path)) >= 5
     assert told_as_the_screen_says(ended.stdout) == ["PlanUploaded", "AnalysisComplete"]
-    assert demo(tmp_path, "--stop").stdout == "6 processes of an earlier demo ended\n"
+    assert demo(tmp_path, "--stop").stdout == "7 processes of an earlier demo ended\n"
     deadline = time.monotonic() + 20
     while processes_below(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -56,10 +56,18 @@ def test_keep_leaves_it_running_and_stop_ends_it(tmp_path: Path) -> None:
 def test_a_port_in_use_is_said_in_one_line_with_exit_code_2(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = demo(tmp_path, "--first-port", str(port), "--kafka-port", "9092")
+        ended = demo(tmp_path, "--first-port", str(port), "--kafka-port", str(free_ports().kafka))
     assert ended.returncode == 2
     assert len(ended.stderr.splitlines()) == 1
     assert f"port {port} (for ingress) is in use" in ended.stderr
+
+
+def test_kafka_s_port_that_is_another_s_is_said_in_one_line_with_exit_code_2(tmp_path: Path) -> None:
+    first = free_ports().first
+    ended = demo(tmp_path, "--first-port", str(first), "--kafka-port", str(first + 3))
+    assert ended.returncode == 2
+    said = f"linkspan: port {first + 3} is for Kafka and for egress: choose another --kafka-port"
+    assert ended.stderr.splitlines() == [said]
 
 
 def told_as_the_screen_says(screen: str) -> list[str]:

@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 import yaml
 
-from tests.e2e.conftest import INTEGRATION, Bridge, running, until
+from tests.e2e.conftest import INTEGRATION, Bridge, running, sender, until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
@@ -84,7 +84,7 @@ async def balanced(bridge: Bridge) -> None:
 
 async def send_in_order(bridge: Bridge, key: str, sent: list[str]) -> None:
     """One message after the other, each until it is accepted, with the same id."""
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(headers=sender(bridge.stack)) as session:
         for number in range(MESSAGES // KEYS):
             message = plan_uploaded(key, number)
             await accepted(session, bridge.stack.ports.url("ingress") + "/v1/messages", message)

@@ -159,7 +159,9 @@ def test_a_taken_port_is_named_with_the_process_that_holds_it(tmp_path: Path) ->
 
 def test_a_chosen_port_lies_outside_the_ephemeral_range() -> None:
     first, last = ephemeral_range()
-    assert all(not first <= choose() <= last for _ in range(50))
+    chosen = [choose() for _ in range(50)]
+    assert not [port for port in chosen if first <= port <= last]
+    assert len(set(chosen)) == 50, "what one is for may not listen yet when the next is chosen"
 
 
 def test_data_of_another_kafka_version_is_refused(tmp_path: Path) -> None:

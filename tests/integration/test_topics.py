@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import socket
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,9 +16,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from tests.kafka_fixture import Kafka
 
 from linkspan.cli.main import main
+from linkspan.kernel.errors import KafkaAway
 from linkspan.kernel.spec import Integration
 from linkspan.kernel.spec_file import load_integration
-from linkspan.kernel.topic_admin import KafkaAway, check_topics, ensure_topics
+from linkspan.kernel.topic_admin import check_topics, ensure_topics
 from linkspan.kernel.topics import FlowTopics, all_topics
 
 ORDERS = Path(__file__).parents[1] / "unit/transform/orders"
@@ -78,7 +80,7 @@ def test_missing_topics_are_made_and_a_second_run_finds_them_right(
     kafka: Kafka, topics: Topics, spec: Integration
 ) -> None:
     names = [topic.name for topic in all_topics(spec)]
-    assert len(names) == 2 * 6 + 4
+    assert len(names) == 2 * 6 + 6
     before = topics(kafka.bootstrap, "--check")
     assert before.code == 1
     assert before.out.splitlines() == [f"{name}: is missing" for name in names]
@@ -103,7 +105,7 @@ def test_what_differs_is_named_and_never_changed(kafka: Kafka, topics: Topics, s
         f"{events}: retention.ms is 1000, expected {30 * 24 * 3600 * 1000}",
         next(line for line in lines if "max.message.bytes" in line),
     }
-    assert first.out.count("created ") == 15
+    assert first.out.count("created ") == 17
     second = topics(kafka.bootstrap)
     assert (second.code, second.out.splitlines()) == (1, lines)
 
@@ -128,9 +130,43 @@ def test_a_kafka_that_is_away_is_one_line(topics: Topics) -> None:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     done = topics(address)
-    assert (done.code, done.out) == (2, "")
+    assert (done.code, done.out) == (3, "")
     assert done.err.startswith(f"linkspan: Kafka at {address} does not answer")
     assert len(done.err.splitlines()) == 1
+
+
+async def late_door(port: int, kafka: Kafka, opens: float) -> None:
+    """Hands on to Kafka, which then names its own address."""
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+
+    async def joined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, _, inside = kafka.bootstrap.partition(":")
+        theirs, to_them = await asyncio.open_connection(host, int(inside))
+        await asyncio.gather(pump(reader, to_them), pump(theirs, writer))
+
+    await asyncio.sleep(opens)
+    await (await asyncio.start_server(joined, "127.0.0.1", port)).serve_forever()
+
+
+@pytest.mark.kafka
+def test_a_kafka_that_is_still_starting_is_waited_for(kafka: Kafka, topics: Topics) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert topics(f"127.0.0.1:{port}").code == 3
+    threading.Thread(target=lambda: asyncio.run(late_door(port, kafka, 2)), daemon=True).start()
+    done = topics(f"127.0.0.1:{port}", "--wait", "60")
+    assert (done.code, done.err) == (0, "")
+
+
+@pytest.mark.kafka
+def test_brokers_that_never_come_are_named_once_the_wait_is_over(kafka: Kafka, topics: Topics) -> None:
+    done = topics(kafka.bootstrap, "--replication", "9", "--wait", "1")
+    assert done.code == 2
+    assert done.err.startswith("linkspan: replication 9 is asked for, but Kafka at ")
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from linkspan.kernel.avro.varint import time, unread_time, unread_varint, varint
 from linkspan.kernel.avro.writer import compiled, compiled_struct
 from linkspan.kernel.codec import Decoder
 from linkspan.kernel.errors import Poison
-from linkspan.kernel.json_form import JsonForm, plain, struct_type
+from linkspan.kernel.json_form import JsonForm, _weightless, plain, struct_type
 from linkspan.kernel.schemas import expanded
 from linkspan.kernel.spec_file import load_integration
 
@@ -55,11 +55,10 @@ def fields(draw: st.DrawFn, depth: int = 1) -> list[dict[str, Any]]:
     ]
     if depth:
         inner = {"type": "record", "name": f"R{draw(st.uuids()).hex}", "fields": draw(fields(depth=depth - 1))}
-        around = draw(
-            st.sampled_from(
-                [inner, ["null", inner], {"type": "array", "items": inner}, {"type": "map", "values": inner}]
-            )
-        )
+        around = [inner, ["null", inner], {"type": "map", "values": inner}]
+        if not _weightless(inner):
+            around.append({"type": "array", "items": inner})
+        around = draw(st.sampled_from(around))
         made.append({"name": "class", "type": around})
     return draw(st.permutations(made))
 

@@ -15,7 +15,7 @@ from linkspan.kernel.errors import InvalidMessage
 from linkspan.kernel.evolution.proof import samples, unread
 from linkspan.kernel.evolution.resolve import unreadable
 from linkspan.kernel.faults import faults
-from linkspan.kernel.json_form import JsonForm, iso
+from linkspan.kernel.json_form import JsonForm, _weightless, iso
 from linkspan.kernel.schemas import SchemaCatalog, expanded, packaged_schemas
 from linkspan.transform.values import ValueTables
 
@@ -98,7 +98,7 @@ def schemas(draw: st.DrawFn, depth: int = 2) -> Any:
             other = draw(inner)
             return other if isinstance(other, list) or other == "null" else ["null", other]
         case "array":
-            return {"type": "array", "items": draw(inner)}
+            return {"type": "array", "items": draw(inner.filter(lambda items: not _weightless(items)))}
         case "map":
             return {"type": "map", "values": draw(inner)}
         case "enum":

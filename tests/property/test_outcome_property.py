@@ -15,6 +15,7 @@ CODEC = OutcomeCodec(CATALOG)
 NEWEST = CATALOG.latest(COMMON, "Outcome").definition
 PARSED = parse_schema(NEWEST, _force=True)
 KINDS = {
+    "bytes": st.binary(max_size=16),
     "string": st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
     "long": st.integers(-(2**63), 2**63 - 1),
     "int": st.integers(-(2**31), 2**31 - 1),

@@ -94,7 +94,8 @@ class Partition(RuleBasedStateMachine):
         }
         memory = Memory(position, Holds(self.holds_topic, position.redriven), ids, copies)
         for outcome_offset, fact in list(enumerate(self.log))[position.outcomes :]:
-            memory.fold(outcome_offset, fact)
+            if not fact.plan:
+                memory.fold(outcome_offset, fact)
         assert memory.epoch == self.epoch
         for offset in memory.orphans():
             del self.parked[offset]
@@ -102,6 +103,7 @@ class Partition(RuleBasedStateMachine):
         end = max(self.events, default=-1) + 1
         self.state = PartitionState(retry, LIMITS, memory, end, hold=self.hold)
         self.marked_below, self.next_fetch = end, position.events
+        self.of_former_lives = {offset for offset, _ in self.sent}
         self.under_way: dict[int, Message] = {}
         self.waiting: list[Record] = []
         self.obeyed = memory.control
@@ -222,7 +224,11 @@ class Partition(RuleBasedStateMachine):
         if self.state.is_recording(offset):
             return
         copy = self.parked.get(offset)
-        refused = "gone" if copy is None else self.state.letter(offset, self.events[offset][0], dead=copy[1] != "held")
+        refused = (
+            "gone"
+            if copy is None
+            else self.state.memory.holds.letter(offset, self.events[offset][0], dead=copy[1] != "held")
+        )
         if refused is None:
             self.waiting.append(self.state.commanded(kind, self.message(offset), self.obeyed))
         else:
@@ -299,11 +305,11 @@ class Partition(RuleBasedStateMachine):
         self.log.append(Fact("owner", -1, skipped))
 
     def valid(self) -> list[Fact]:
-        """By the epoch rule read plainly."""
+        """By the epoch rule read plainly; what is of a replay says nothing of a message's own status."""
         found, in_force = [], 0
         for fact in self.log:
             in_force = max(in_force, fact.epoch) if fact.kind == "owner" else in_force
-            if fact.kind != "owner" and fact.epoch >= in_force:
+            if fact.kind != "owner" and fact.epoch >= in_force and not fact.plan:
                 found.append(fact)
         return found
 
@@ -384,7 +390,7 @@ class Partition(RuleBasedStateMachine):
         redriven."""
         if offset in self.redriven():
             return True
-        return offset >= self.marked_below or offset not in {sent for sent, _ in self.sent[:-1]}
+        return offset not in self.of_former_lives
 
     @invariant()
     def the_window_is_bounded(self) -> None:
@@ -429,7 +435,7 @@ class HoldingPartition(Partition):
     """A dead letter holds its key: whatever happens, nothing later of it is sent before that is redriven or
     discarded."""
 
-    hold = True
+    hold, steps = True, 0
 
     @invariant()
     def a_held_key_is_never_sent(self) -> None:
@@ -461,7 +467,7 @@ class HoldingPartition(Partition):
 class PartitionWithIds(HoldingPartition):
     """The same id again is a duplicate, or a conflict where its content is another."""
 
-    with_ids = True
+    with_ids, steps = True, 0
 
     @invariant()
     def an_id_is_delivered_once(self) -> None:

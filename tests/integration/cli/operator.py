@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from tests.integration.egress.bridge import Bridge
+from tests.integration.insight.logbook import Logbook
 
 from linkspan.cli.main import main
 
@@ -39,7 +40,7 @@ class Done(NamedTuple):
 class Operator:
     """``control``: addresses as the environment names them; ``token`` None: what lies in the data directory."""
 
-    made: Bridge
+    made: Bridge | Logbook
     control: str
     token: str | None = None
     more: dict[str, str] = field(default_factory=dict)
@@ -54,6 +55,7 @@ class Operator:
         found |= {
             "LINKSPAN_DATA": str(self.data),
             "LINKSPAN_CONTROL": self.control,
+            "LINKSPAN_PLAIN_TEXT": "development",
             "XDG_CONFIG_HOME": str(self.made.path.parent / "config"),
             "MESSAGE_QUEUE_URL": f"kafka://{self.made.bootstrap}",
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -112,15 +114,25 @@ class Operator:
 @asynccontextmanager
 async def ledger(operator: Operator) -> AsyncIterator[None]:
     """``linkspan ledger`` beside it, ready."""
-    command = [sys.executable, "-m", "linkspan", "ledger", "run", str(operator.made.path), "--port", "0"]
-    process = await operator.started(*command)
+    async with service(operator, "ledger", "run"):
+        yield
+
+
+@asynccontextmanager
+async def service(operator: Operator, *command: str) -> AsyncIterator[list[str]]:
+    """It runs beside, ready; gives its HTTP address and, where it has one, that of its control API."""
+    control = ("--control-port", "0") if command[0] in ("ingress", "egress") else ()
+    process = await operator.started(
+        *(sys.executable, "-m", "linkspan", *command, str(operator.made.path), "--port", "0", *control)
+    )
     assert process.stdout
     assert process.stderr
     said = asyncio.create_task(process.stderr.read())
     try:
         line = await asyncio.wait_for(process.stdout.readline(), PATIENCE)
         assert line.startswith(b"ready http://"), await said
-        yield
+        more = [await process.stdout.readline()] if control else []
+        yield [one.decode().split()[1] for one in (line, *more)]
     finally:
         process.terminate()
         await asyncio.wait_for(process.wait(), PATIENCE)

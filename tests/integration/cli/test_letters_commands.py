@@ -36,16 +36,16 @@ async def test_what_is_dead_is_shown_with_its_reason_and_released_by_name_or_all
         bad.clear()
         unsure = await linkspan.answering("n\n", "redrive", mine, "--flow", "orders", *WHY)
         assert (unsure.code, unsure.out) == (130, "")
-        assert "redrive 1 dead letters of orders; 2 messages wait behind them" in unsure.err
+        assert "redrive 1 dead letter of orders, with 2 messages waiting behind" in unsure.err
         alone = await linkspan("redrive", mine, "--flow", "orders", *WHY)
         assert (alone.code, alone.out) == (2, "")
         assert "nobody can be asked here, nothing was done: --yes goes on without asking" in alone.err
         assert arrived(rest) == []
         sure = await linkspan.answering("y\n", "redrive", mine, "--flow", "orders", *WHY)
-        assert (sure.code, sure.out) == (0, "1 commands to redrive were taken\n")
+        assert (sure.code, sure.out) == (0, "took 1 command to redrive; linkspan message shows what came of each\n")
         await until(lambda: arrived(rest) == [0, 1, 2])
 
-        left = "1 dead letters of all flows; 0 messages wait behind them\n"
+        left = "1 dead letter of all flows, with 0 messages waiting behind\n"
         assert (await linkspan.told("discard", "--all", "--dry-run", until=left)).code == 0
         assert (await linkspan("discard", "--key", WORSE, *WHY, "--yes")).code == 0
         await made.wait_outcomes(2, kinds=("opened",))
@@ -71,11 +71,15 @@ async def test_a_mistake_is_one_line_and_nothing_is_commanded(bridge: MakeBridge
             (2, ("0:0", "--flow", "nothing", *WHY), "there is no flow nothing; there are orders"),
             (2, ("zero", "--flow", "orders", *WHY), "PARTITION:OFFSET: 'zero' is no dead letter's name"),
             (1, ("0:99", "--flow", "orders", *WHY), "orders has no such dead letter now: 0:99"),
+            (2, ("--reason", " "), "say which: names as PARTITION:OFFSET"),
             (2, ("--all", "--flow", "orders", "--reason", " "), "--reason: say why"),
         ):
             done = await linkspan("redrive", *arguments, "--yes")
             assert (done.code, done.out, done.err.splitlines()[-1:]) == (code, "", [done.err.splitlines()[-1]])
             assert done.err.splitlines()[-1].startswith("linkspan: ")
             assert expected in done.err
+        unnamed = await linkspan("dead-letter", "orders", "zero")
+        assert (unnamed.code, unnamed.out) == (2, "")
+        assert unnamed.err.startswith("linkspan: PARTITION:OFFSET: 'zero' is no dead letter's name")
         assert [one["kind"] for one in await made.outcomes()] == ["dead_lettered"]
-        assert (await linkspan("audit-trail")).out == "no commands fit\n"
+        assert (await linkspan("audit-trail", "--kind", "redrive")).out == "no commands fit\n"

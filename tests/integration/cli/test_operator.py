@@ -33,16 +33,24 @@ async def test_a_pause_is_seen_in_the_status_and_its_author_and_reason_in_the_tr
         assert (flow["flow"], flow["paused"], flow["paused_reason"]) == ("orders", True, "maintenance of the store")
         assert "  orders: paused by local: maintenance of the store" in (await linkspan("status")).out
         assert (await linkspan("pause", "--destination", "store", "--reason", "both")).code == 0
+        status = (await linkspan("status")).out
+        assert "  orders: destination store is paused by local: both" in status
         resumed = (await linkspan("resume", "orders", "--reason", "mended", "-o", "json")).json
         assert (resumed["result"], resumed["effective"]) == ("resumed", True)
-        trail = (await linkspan("audit-trail", "-o", "json")).json["commands"]
+        trail = (await linkspan("audit-trail", "--by", "local", "-o", "json")).json["commands"]
         said = [(one["kind"], one["by"], one["role"], one["reason"]) for one in trail]
         assert said[0] == ("resume", "local", "admin", "mended")
         assert said[2] == ("pause", "local", "admin", "maintenance of the store")
         only = (await linkspan("audit-trail", "--kind", "resume", "--limit", "1")).out.splitlines()
         assert len(only) == 2
         assert "mended" in only[1]
-        assert (await linkspan("log-level", "debug", "--reason", "to see")).code == 0
+        assert (
+            await linkspan("log-level", "debug", "--reason", "to see")
+        ).out == "log level debug: set in all replicas\n"
+        share = await linkspan("profiling", "enable", "--sample-rate", "0.05", "--reason", "slow")
+        assert share.out == "profiling: measures 5 % of the messages\n"
+        trail = (await linkspan("audit-trail")).out
+        assert all(said in trail for said in ("  log level debug  ", "  profiling  ", "  pause destination store  "))
         assert (await linkspan("status", "-o", "json")).json["log_level"] == "debug"
         none = await linkspan("pause", "parcels", "--reason", "x")
         assert (none.code, none.err) == (2, "linkspan: there is no flow parcels; there are orders\n")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.integration.cli.certificates import Authority
+from tests.authority import Authority
 from tests.integration.cli.operator import Operator
 from tests.integration.egress.conftest import MakeBridge, rest_system
 from tests.integration.egress.destinations import RestDestination

@@ -36,8 +36,9 @@ def write_tokens(path: Path, **roles: str) -> Path:
 class Caller:
     """``call("Pause", request)`` with this caller's token."""
 
-    def __init__(self, channel: aio.Channel, token: str | None) -> None:
+    def __init__(self, channel: aio.Channel, token: str | None, address: str = "") -> None:
         self.stub: Any = ControlServiceStub(channel)
+        self.address = address
         self.metadata = () if token is None else (("authorization", f"Bearer {token}"),)
 
     async def __call__(self, method: str, request: Any) -> Any:
@@ -58,7 +59,7 @@ class Caller:
 @asynccontextmanager
 async def calling(address: str, token: str | None) -> AsyncIterator[Caller]:
     async with aio.insecure_channel(address) as channel:
-        yield Caller(channel, token)
+        yield Caller(channel, token, address)
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,7 @@ async def owned_by_all(caller: Caller, count: int) -> None:
             await asyncio.sleep(0.5)
 
 
+@pytest.mark.thorough
 async def test_a_pause_stops_all_replicas_within_a_second_outlives_their_death_and_loses_nothing(
     bridge: MakeBridge, rest: RestDestination
 ) -> None:

@@ -31,6 +31,7 @@ from linkspan.kernel.commands import CommandCodec
 from linkspan.kernel.errors import UserMistake
 from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.spec_file import catalog_for, load_integration
+from linkspan.kernel.telemetry.traces import Tracing
 from linkspan.readmodel.asked import Ledger
 
 pytestmark = pytest.mark.timeout(180)
@@ -49,7 +50,7 @@ def control_plane(folder: Path, **more: Any) -> ControlPlane:
         return "Kafka is away"
 
     database, blobs = Ledger(f"sqlite:///{folder / 'ledger.db'}"), BlobStore(str(folder / "blobs"))
-    host = Host("egress", integration, catalog, clients, blobs, database, {"messageQueue": away})
+    host = Host("egress", integration, catalog, clients, blobs, database, {"messageQueue": away}, Tracing(None, 0.0))
     tail = ControlTail(clients, integration.integration, CommandCodec(catalog))
     return ControlPlane(host, settings, tail, lambda: {"flows": []})
 

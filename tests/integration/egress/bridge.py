@@ -20,6 +20,7 @@ import uuid_utils
 import yaml
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError
 from tests.event_encoder import EventEncoder
 
 from linkspan.control.tail import ControlTail
@@ -49,10 +50,11 @@ def order_id(number: int) -> str:
 
 @dataclass
 class Bridge:
-    """``path``: the integration file."""
+    """``path``: the integration file; ``flow``: the one of its flows that this is about."""
 
     path: Path
     bootstrap: str
+    flow: str = FLOW
     integration: Integration = field(init=False)
     catalog: SchemaCatalog = field(init=False)
 
@@ -61,8 +63,8 @@ class Bridge:
         self.catalog = catalog_for(self.integration)
         self.encoder = EventEncoder(self.catalog, self.integration.integration, "Order")
         self.outcomes_codec = OutcomeCodec(self.catalog)
-        self.topics = FlowTopics.of(self.integration.integration, FLOW)
-        self.partitions = self.integration.flows[FLOW].partitions
+        self.topics = FlowTopics.of(self.integration.integration, self.flow)
+        self.partitions = self.integration.flows[self.flow].partitions
 
     async def create_topics(self) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
@@ -72,7 +74,8 @@ class Bridge:
                 NewTopic(spec.name, spec.partitions, 1, topic_configs=dict(spec.config))
                 for spec in all_topics(self.integration)
             ]
-            await admin.create_topics(topics)
+            made = await admin.create_topics(topics)
+            assert all(code in (0, TopicAlreadyExistsError.errno) for _, code, *_ in made.topic_errors), made
         finally:
             await admin.close()
 
@@ -85,6 +88,8 @@ class Bridge:
         priority: str = "normal",
         message_id: str | None = None,
         text: str | None = None,
+        *,
+        flag: bytes = b"-01",
     ) -> tuple[bytes, list[tuple[str, bytes]]]:
         message_id, correlation_id = message_id or str(uuid_utils.uuid7()), str(uuid_utils.uuid7())
         header = {
@@ -105,7 +110,7 @@ class Bridge:
             (Headers.TYPE, b"Order"),
             (
                 Headers.TRACEPARENT,
-                b"00-" + secrets.token_hex(16).encode() + b"-" + secrets.token_hex(8).encode() + b"-01",
+                b"00-" + secrets.token_hex(16).encode() + b"-" + secrets.token_hex(8).encode() + flag,
             ),
             (Headers.DIGEST, encoded.digest),
             (Headers.PRIORITY, priority.encode()),
@@ -139,10 +144,10 @@ class Bridge:
 
     async def command(self, kind: str, partition: int, offset: int) -> int:
         """Appends it to the control topic; its offset there."""
-        value = CommandCodec(self.catalog).encode(Command(kind, FLOW, partition, offset, "a test", "to see"))
+        value = CommandCodec(self.catalog).encode(Command(kind, self.flow, partition, offset, "a test", "to see"))
         topic = control_topic(self.integration.integration)
         async with AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all") as producer:
-            return int((await producer.send_and_wait(topic, value, FLOW.encode(), 0)).offset)
+            return int((await producer.send_and_wait(topic, value, self.flow.encode(), 0)).offset)
 
     async def letter(self, key: str) -> tuple[int, int]:
         """Partition and event offset of the newest dead letter of this key."""
@@ -183,16 +188,16 @@ class Bridge:
             await asyncio.sleep(0.1)
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[FlowService]:
+    async def serving(self, tracing: Tracing | None = None) -> AsyncIterator[FlowService]:
         """Egress inside the test's process, ready."""
-        blobs, tracing = BlobStore(str(self.path.parent / "blobs")), Tracing(None, 0.0)
+        blobs, tracing = BlobStore(str(self.path.parent / "blobs")), tracing or Tracing(None, 0.0)
         clients = KafkaClients(self.bootstrap)
         tail = ControlTail(clients, self.integration.integration, CommandCodec(self.catalog))
         following = asyncio.create_task(tail.run())
-        service = FlowService(self.integration, FLOW, self.catalog, clients, blobs, tracing, 500, tail)
+        service = FlowService(self.integration, self.flow, self.catalog, clients, blobs, tracing, 500, tail)
         await service.start()
         try:
-            await asyncio.wait_for(service.member.joined.wait(), 20)
+            await asyncio.wait_for(service.member.joined.wait(), 60)
             yield service
         finally:
             await service.stop()
@@ -226,9 +231,7 @@ class EgressProcess:
             "LINKSPAN_DATA": str(self._bridge.path.parent / "data"),
         }
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            "import typer; from linkspan.egress.main import egress; typer.run(egress)",
+            *self.command(),
             str(self._bridge.path),
             "--port",
             str(self.port),
@@ -242,6 +245,9 @@ class EgressProcess:
         self._drain = [asyncio.create_task(self._read_log())]
         if ready:
             await self.ready()
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-c", "import typer; from linkspan.egress.main import egress; typer.run(egress)"]
 
     @property
     def pid(self) -> int:
@@ -268,10 +274,10 @@ class EgressProcess:
             self._process.kill()
         await self._process.wait()
 
-    async def stop(self) -> int:
+    async def stop(self, seconds: float = 30) -> int:
         with suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
-        code = await asyncio.wait_for(self._process.wait(), 30)
+        code = await asyncio.wait_for(self._process.wait(), seconds)
         await asyncio.gather(*self._drain)
         return code
 

@@ -16,7 +16,8 @@ from websockets.http11 import Request, Response
 
 @dataclass(frozen=True)
 class Got:
-    """One delivery as it arrived, whichever way; ``fields`` are the HTTP fields, empty for a frame."""
+    """One delivery as it arrived, whichever way; ``fields`` are the HTTP fields, empty for a frame; ``replay`` is the
+    plan that sent it again."""
 
     id: str
     sequence: int
@@ -25,6 +26,7 @@ class Got:
     body: dict[str, Any]
     fields: dict[str, str]
     path: str
+    replay: str | None = None
 
     @property
     def order(self) -> tuple[str, int]:
@@ -106,6 +108,7 @@ class RestDestination:
             body,
             dict(fields),
             request.raw_path,
+            fields.get("Linkspan-Replay"),
         )
         self.got.append(got)
         return await self._answer(request, self.reply(got))
@@ -126,7 +129,7 @@ class RestDestination:
     async def _take_batch(self, request: web.Request, messages: list[dict[str, Any]]) -> web.Response:
         """A reply that is no status but "omit" or "twice" concerns the request, of which the first half was taken."""
         got = [
-            Got(*(one[name] for name in _ITEM), dict(request.headers), one["path"])  # as for a single one
+            Got(*(one[name] for name in _ITEM), dict(request.headers), one["path"], one.get("replay"))
             for one in messages
         ]
         self.batches.append([one.id for one in got])
@@ -149,6 +152,7 @@ class RestDestination:
 
 
 _ITEM = ("messageId", "sequence", "redelivery", "traceparent", "body")
+_FRAME = ("id", *_ITEM[1:])
 
 
 @dataclass
@@ -193,7 +197,7 @@ class QueueDestination:
         async for frame in connection:
             said = json.loads(frame)
             path = connection.request.path if connection.request else ""
-            got = Got(said["id"], said["sequence"], said["redelivery"], said["traceparent"], said["body"], {}, path)
+            got = Got(*(said[name] for name in _FRAME), {}, path, said.get("replay"))
             self.got.append(got)
             task = asyncio.create_task(self._answer(connection, got, self.reply(got)))
             tasks.add(task)

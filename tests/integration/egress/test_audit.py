@@ -174,12 +174,25 @@ async def test_mistakes_are_one_line(bridge: MakeBridge) -> None:
         assert said in done.err
         assert len(done.err.splitlines()) == 1
     away = await audit(made, bootstrap="127.0.0.1:9")
-    assert (away.code, away.out) == (2, "")
+    assert (away.code, away.out) == (3, "")
     assert away.err.startswith("linkspan: Kafka does not answer")
     assert len(away.err.splitlines()) == 1
 
 
-async def test_the_metric_counts_what_the_position_passed_without_an_outcome(bridge: MakeBridge) -> None:
+@pytest.mark.parametrize("interrupted", [0, 2])
+async def test_the_metric_counts_what_the_position_passed_without_an_outcome(
+    bridge: MakeBridge, monkeypatch: pytest.MonkeyPatch, interrupted: int
+) -> None:
+    """Also where Kafka goes away just when a suspect is looked up."""
+    looked_up, left = AccountWatch._confirmed, [interrupted]
+
+    async def confirmed(self: AccountWatch, *about: Any) -> int:
+        if about[-1] and left[0]:
+            left[0] -= 1
+            raise TimeoutError
+        return await looked_up(self, *about)
+
+    monkeypatch.setattr(AccountWatch, "_confirmed", confirmed)
     made = await bridge(SYSTEM, partitions=1)
     log = Log(made)
     await log.events(3)
@@ -187,14 +200,14 @@ async def test_the_metric_counts_what_the_position_passed_without_an_outcome(bri
     await log.position(1)
     gauge = metrics.UNACCOUNTED.labels("orders")
     before = gauge._value.get()
-    watch = AccountWatch(KafkaClients(made.bootstrap), made.integration.integration, "orders", lambda: [0], 0.2)
+    watch = AccountWatch(KafkaClients(made.bootstrap), made.integration.integration, "orders", lambda: [0], 1.0)
     watching = asyncio.create_task(watch.run())
     try:
         await until(lambda: 0 in watch._followed, 60)
         await log.outcomes(("attempt_failed", 1, 0), ("delivered", 2, 0))
         offsets = await log.events(2, gaps=True)
         await log.outcomes(*(("delivered", offset, 0) for offset in offsets))
-        await asyncio.sleep(1)
+        await asyncio.sleep(3)
         assert gauge._value.get() == before
         await log.position(offsets[-1] + 2)
         await until(lambda: gauge._value.get() > before, 60)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +15,7 @@ from tests.integration.egress.conftest import MakeBridge, queue_system, rest_sys
 from tests.integration.egress.destinations import Got, QueueDestination, RestDestination, until
 
 from linkspan.broker import EmbeddedKafka
+from linkspan.broker.ports import choose
 from linkspan.egress.record import recorder
 
 pytestmark = pytest.mark.kafka
@@ -29,18 +29,13 @@ def all_in_order(got: list[Got]) -> bool:
     return all(in_order(lines) and set(lines) == set(range(LINES)) for lines in found.values()) and len(found) == KEYS
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 async def test_kill_9_loses_nothing_repeats_nothing_recorded_and_marks_the_rest(
     bridge: MakeBridge, queue: QueueDestination
 ) -> None:
     queue.hold = 0.02
     made = await bridge(queue_system(queue), deliver={"path": "/v1/queue"})
     await made.append(*ORDERS)
-    process = EgressProcess(made, (), {})
+    process = EgressProcess(made, (), {"LINKSPAN_SESSION_SECONDS": "6"})
     await process.start()
     await until(lambda: len(queue.got) > 200)
     await process.kill()
@@ -58,6 +53,7 @@ async def test_kill_9_loses_nothing_repeats_nothing_recorded_and_marks_the_rest(
     assert max(Counter(one["messageId"] for one in outcomes).values()) == 1
 
 
+@pytest.mark.thorough
 async def test_a_broker_that_is_away_longer_than_an_append_may_take_is_waited_for(
     bridge: MakeBridge,
     rest: RestDestination,
@@ -65,6 +61,7 @@ async def test_a_broker_that_is_away_longer_than_an_append_may_take_is_waited_fo
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After ``ACK_LIMIT`` the producer is discarded and the partition taken over again."""
+    limit = recorder.ACK_LIMIT
     monkeypatch.setattr(recorder, "ACK_LIMIT", 1.5)
     broker = own_broker()
     rest.hold = 0.02
@@ -77,7 +74,8 @@ async def test_a_broker_that_is_away_longer_than_an_append_may_take_is_waited_fo
         stalled = len(rest.got)
         await asyncio.sleep(0.5)
         assert len(rest.got) == stalled < len(ORDERS)
-        assert service.member.trouble() is not None
+        await until(lambda: service.member.trouble() is not None)
+        monkeypatch.setattr(recorder, "ACK_LIMIT", limit)
         await asyncio.to_thread(broker.start)
         outcomes = await made.wait_outcomes(len(ORDERS), seconds=60)
     assert {one["kind"] for one in outcomes} == {"delivered"}
@@ -87,7 +85,7 @@ async def test_a_broker_that_is_away_longer_than_an_append_may_take_is_waited_fo
 
 async def test_without_kafka_it_starts_unready_and_stops_when_told(bridge: MakeBridge, rest: RestDestination) -> None:
     made = await bridge(rest_system(rest))
-    process = EgressProcess(made, (), {"MESSAGE_QUEUE_URL": "kafka://127.0.0.1:9"}, port=free_port())
+    process = EgressProcess(made, (), {"MESSAGE_QUEUE_URL": "kafka://127.0.0.1:9"}, port=choose())
     await process.start(ready=False)
     address = f"http://127.0.0.1:{process.port}"
     async with aiohttp.ClientSession() as session, asyncio.timeout(30):

@@ -11,12 +11,14 @@ from tests.integration.egress.bridge import Bridge, EgressProcess, lines_by_key,
 from tests.integration.egress.conftest import MakeBridge, rest_system
 from tests.integration.egress.destinations import RestDestination, until
 
+from linkspan.kernel.records.state import BARRIER
+
 pytestmark = pytest.mark.kafka
 BAD, GOOD = order_id(1), order_id(2)
 
 
 async def parked(made: Bridge) -> list[Any]:
-    """The records of all partitions, each in its order."""
+    """The records of all partitions, each in its order, but for barriers."""
     partitions = [TopicPartition(made.topics.parked, number) for number in range(made.partitions)]
     consumer = AIOKafkaConsumer(
         bootstrap_servers=made.bootstrap, auto_offset_reset="earliest", isolation_level="read_committed"
@@ -30,7 +32,7 @@ async def parked(made: Bridge) -> list[Any]:
             consumer.seek(partition, 0)
             while await consumer.position(partition) < end:
                 found += (await consumer.getmany(partition, timeout_ms=500)).get(partition, [])
-        return found
+        return [one for one in found if one.key != BARRIER]
     finally:
         await consumer.stop()
 

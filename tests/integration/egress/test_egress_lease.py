@@ -50,7 +50,7 @@ async def slow() -> AsyncIterator[SlowTokens]:
 async def harness(slow: SlowTokens) -> AsyncIterator[Harness]:
     made = Harness("rest")
     made.destination = slow
-    facts: dict[str, Any] = {"kind": "rest", "url": slow.url, "auth": {"oauth2": GRANT}, "timeout": 2}
+    facts: dict[str, Any] = {"kind": "rest", "url": slow.url, "auth": {"oauth2": GRANT}, "timeout": 6}
     made.adapter = RestAdapter(System.model_validate(facts), Deliver())
     await made.adapter.open()
     yield made
@@ -64,7 +64,7 @@ async def test_a_token_that_takes_longer_than_the_attempt_may_ends_the_attempt_a
     started = loop.time()
     error = await harness.answer(delivery(1))
     assert type(error) is Unavailable, "nothing was sent, so the next one is no redelivery"
-    assert loop.time() - started < 1.9
+    assert loop.time() - started < 5.9
     slow.given.set()
     assert await harness.answer(delivery(1, attempt=2)) is None
     assert slow.asked == 1
@@ -79,7 +79,7 @@ async def test_a_second_try_with_another_token_is_part_of_the_same_attempt(harne
     loop = asyncio.get_running_loop()
     started = loop.time()
     assert await harness.answer(delivery(2)) is not None
-    assert loop.time() - started < 1.9
+    assert loop.time() - started < 5.9
 
 
 async def test_a_lease_that_ends_while_a_token_is_fetched_is_seen_before_the_request_is_written(

@@ -121,6 +121,7 @@ async def test_refused_again_it_holds_again_and_the_rest_waits(bridge: MakeBridg
         await made.wait_outcomes(1, kinds=("opened",))
 
 
+@pytest.mark.thorough
 async def test_killed_while_they_come_back_nothing_is_lost_or_out_of_order(
     bridge: MakeBridge, rest: RestDestination
 ) -> None:
@@ -165,6 +166,7 @@ async def test_a_command_that_fits_nothing_changes_nothing(bridge: MakeBridge, r
         await made.command("redrive", (partition + 1) % made.partitions, dead)
         await made.append((GOOD, 0))
         await until(lambda: arrived(rest, GOOD) == [0])
+        await made.wait_outcomes(len(before) + 1)
         await asyncio.sleep(0.5)
         assert len(await made.outcomes()) == len(before) + 1
         await made.command("discard", partition, dead)
@@ -259,10 +261,10 @@ async def test_a_letter_that_held_no_key_is_redriven_alone(bridge: MakeBridge, r
 async def test_time_to_live_does_not_end_what_is_redriven(bridge: MakeBridge, rest: RestDestination) -> None:
     bad = refusing(rest, (BAD, 0))
     made = await bridge(rest_system(rest))
-    await made.append((BAD, 0), (BAD, 1), ttl=3)
     async with made.serving():
+        await made.append((BAD, 0), (BAD, 1), ttl=6)
         await made.wait_outcomes(2)
-        await asyncio.sleep(3.5)
+        await asyncio.sleep(6.5)
         bad.clear()
         await made.command("redrive", *await made.letter(BAD))
         await until(lambda: arrived(rest) == [0, 1])

@@ -40,6 +40,7 @@ async def test_a_destination_that_is_away_is_no_stall(bridge: MakeBridge, rest: 
     await made.append(*((order_id(n), 0) for n in range(20)))
     rest.reply = lambda _got: 503
     async with made.serving() as service:
+        await until(lambda: len(service.member.partitions) == made.partitions)
         task = watched(service)
         await asyncio.sleep(4 * LIMIT)
         assert not task.done()

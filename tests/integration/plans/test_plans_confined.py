@@ -47,10 +47,10 @@ async def first_worker() -> psutil.Process:
     raise AssertionError("no reader was started")
 
 
-async def until_limited(worker: psutil.Process, memory: int) -> None:
-    """The reader limits itself once Python is up."""
+async def until_limited(worker: psutil.Process) -> None:
+    """The reader limits itself once Python is up, its files last."""
     for _ in range(2000):
-        if worker.rlimit(psutil.RLIMIT_AS)[0] == memory:
+        if worker.rlimit(psutil.RLIMIT_NOFILE) == (64, 64):
             return
         await asyncio.sleep(0.005)
     raise AssertionError("the reader did not limit itself")
@@ -117,10 +117,11 @@ async def test_the_reader_sees_no_secret_and_has_its_limits(house: bytes, monkey
     monkeypatch.setenv("SYSTEM_A_CLIENT_SECRET", "hush")
     task = asyncio.create_task(extract_confined(house, "ifc", "it", Limits(memory_mb=900, cpu_seconds=40)))
     worker = await first_worker()
-    await until_limited(worker, 900 << 20)
+    await until_limited(worker)
     environment = worker.environ()
     assert "hush" not in repr(environment)
     assert environment.keys() & os.environ.keys() <= {"PATH", "LANG", "HOME", "LC_CTYPE"}
+    assert worker.rlimit(psutil.RLIMIT_AS)[0] == 900 << 20
     assert worker.rlimit(psutil.RLIMIT_CPU) == (40, 41)
     assert worker.rlimit(psutil.RLIMIT_CORE) == (0, 0)
     assert os.getpgid(worker.pid) == worker.pid

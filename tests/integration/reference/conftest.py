@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import aiohttp
 import pytest
-from tests.integration.reference.reference_service import SECRET, Service, free_port, running
+from tests.integration.reference.reference_service import SECRET, Service, running
+
+from linkspan.broker.ports import choose
 
 A = ("linkspan.reference.plan_manager.main", "plan_manager")
 B = ("linkspan.reference.analysis.main", "analysis")
@@ -14,7 +16,7 @@ B = ("linkspan.reference.analysis.main", "analysis")
 
 @pytest.fixture(scope="session")
 def ingress_port() -> int:
-    return free_port()
+    return choose()
 
 
 @pytest.fixture(scope="session")

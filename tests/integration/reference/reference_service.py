@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,20 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from linkspan.broker.ports import choose
+
 SECRET = "a-client-secret"
 API_KEY = "an-api-key"
-
-
-def free_port() -> int:
-    for _ in range(100):
-        port = random.randint(20_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError("no free port")
 
 
 @dataclass
@@ -37,7 +25,7 @@ class Service:
     command: str
     data: Path
     options: list[str] = field(default_factory=list)
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=choose)
     process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -27,13 +27,14 @@ class Ingress:
         self.received: list[tuple[str, dict[str, Any], dict[str, str]]] = []
         self.answers: dict[str, list[web.Response]] = {}
         self.slow_for: str | None = None
+        self.goes_on = asyncio.Event()
         self._came = asyncio.Condition()
 
     async def take(self, request: web.Request) -> web.Response:
         message = await request.json()
         plan = message["payload"]["planId"]
         if plan == self.slow_for:
-            await asyncio.sleep(1)
+            await self.goes_on.wait()
         async with self._came:
             self.received.append((plan, message, dict(request.headers)))
             self._came.notify_all()
@@ -97,21 +98,22 @@ async def test_a_token_is_given_for_the_right_secret_in_form_or_basic_and_errors
 
 
 async def test_the_api_wants_a_token_that_is_ours_not_expired_and_of_the_scope(
-    forgetful_plan_manager: Service, session: aiohttp.ClientSession, token: Any
+    plan_manager: Service, forgetful_plan_manager: Service, session: aiohttp.ClientSession, token: Any
 ) -> None:
-    a = forgetful_plan_manager
-    bearer = await token(a)
-    async with session.get(f"{a.url}/v1/plans", headers=bearer) as answer:
+    a, forgetful = plan_manager, forgetful_plan_manager
+    async with session.get(f"{a.url}/v1/plans", headers=await token(a)) as answer:
         assert answer.status == 200
     async with session.get(f"{a.url}/v1/plans", headers=await token(a, scope="plans.write")) as answer:
         assert answer.status == 403
         assert 'error="insufficient_scope"' in answer.headers["WWW-Authenticate"]
-    await asyncio.sleep(1.1)
-    for headers in ({}, bearer, {"Authorization": "Bearer e30.e30.e30"}):
-        async with session.get(f"{a.url}/v1/plans", headers=headers) as answer:
+    expired = await token(forgetful)
+    await asyncio.sleep(2.1)
+    for headers in ({}, expired, await token(a), {"Authorization": "Bearer e30.e30.e30"}):
+        async with session.get(f"{forgetful.url}/v1/plans", headers=headers) as answer:
             assert answer.status == 401
             assert answer.headers["WWW-Authenticate"].startswith("Bearer")
             assert answer.content_type == "application/problem+json"
+            assert ("has expired" in (await answer.json())["title"]) == (headers is expired)
 
 
 async def test_an_upload_is_told_to_ingress_with_the_same_id_until_it_answers(
@@ -150,6 +152,8 @@ async def test_uploads_of_one_plan_are_told_in_order_and_a_slow_plan_holds_back_
     for plan in (slow, slow, quick):
         async with session.put(f"{a.url}/v1/plans/{plan}", params=SAID, data=b"x", headers=headers) as answer:
             assert answer.status in {200, 201}
+    await ingress.wait_for(1, quick)
+    ingress.goes_on.set()
     await ingress.wait_for(3, slow, quick)
     assert [plan for plan, _, _ in ingress.of(slow, quick)] == [quick, slow, slow]
     async with session.get(f"{a.url}/v1/changes", params={"limit": "1000"}, headers=headers) as answer:
@@ -205,7 +209,7 @@ async def test_a_result_is_stored_once_and_an_older_one_is_refused_and_all_of_it
             return answer.status, (await answer.json()).get("type")
 
     assert await put(first, "k1", 10, traceparent=TRACEPARENT) == (201, None)
-    assert await put(first, "k1", 10, **{"Linkspan-Redelivery": "possible"}) == (200, None)
+    assert await put(first, "k1", 10, **{"Linkspan-Redelivery": "possible", "Linkspan-Replay": "plan-1"}) == (200, None)
     assert await put(second, "k1", 10) == (422, "/problems/idempotency-key-reused")
     assert await put(second, "k2", 20) == (201, None)
     assert await put(third, "k3", 15) == (409, "/problems/older-sequence")
@@ -218,6 +222,7 @@ async def test_a_result_is_stored_once_and_an_older_one_is_refused_and_all_of_it
         *("stored", "repeat", "refused", "stored", "refused", "repeat", "refused")
     ]
     assert [item["redelivery"] for item in items[:3]] == [False, True, False]
+    assert [item["replay"] for item in items[:3]] == [None, "plan-1", None]
     assert items[0]["traceparent"] == TRACEPARENT
     async with session.get(f"{a.url}/v1/plans/{plan}", headers=headers) as answer:
         assert (await answer.json())["analysis"]["figures"][0]["value"] == 2.0
@@ -295,6 +300,10 @@ async def test_a_bad_upload_names_every_field(
         fields = {error["field"] for error in (await answer.json())["errors"]}
         assert answer.status == 422
     assert {"path.plan_id", "query.identifier", "query.fileName", "query.colour", "header.X-Correlation-ID"} <= fields
+    for path in ("received", "changes"):
+        params = {"after": str(2**63)}
+        async with session.get(f"{a.url}/v1/{path}", params=params, headers=await token(a)) as answer:
+            assert [error["field"] for error in (await answer.json())["errors"]] == ["query.after"]
 
 
 async def _state(session: aiohttp.ClientSession, a: Any, plan: str, headers: dict[str, str], wanted: str) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from linkspan.control.v1 import letters_pb2, messages_pb2, status_pb2
+from linkspan.control.v1 import letters_pb2, messages_pb2, replays_pb2, status_pb2
 
 NOW = datetime(2026, 11, 23, 6, 40, 12, 345_000, UTC)
 IDS = [f"0193588a-7c1e-7a3b-9c4d-{number:012x}" for number in range(4)]
@@ -57,6 +57,10 @@ def status() -> status_pb2.GetStatusResponse:
         paused=True,
         paused_by="alice",
         paused_reason="maintenance of the plan manager",
+        pauses=[
+            status_pb2.Paused(target="flow analysis-complete", by="alice", reason="maintenance of the plan manager"),
+            status_pb2.Paused(target="destination plan-manager", by="bob"),
+        ],
     )
     return status_pb2.GetStatusResponse(
         at=at(),
@@ -162,3 +166,43 @@ def letters() -> letters_pb2.ListDeadLettersResponse:
         waiting=5,
     )
     return letters_pb2.ListDeadLettersResponse(groups=[group], letters=[letter], total=214)
+
+
+def plan() -> replays_pb2.Plan:
+    return replays_pb2.Plan(
+        plan=IDS[0],
+        flow="orders",
+        by="alice",
+        reason="the store lost 20 minutes",
+        at=at(),
+        sha256="ab" * 32,
+        records=1_240,
+        bytes=1_300_000,
+        scanned=5_000,
+        dispositions={"delivered": 200, "already_delivered": 1_000, "held": 40},
+        forced={"delivered": 900, "superseded": 300, "held": 40},
+        forced_all={"delivered": 1_200, "held": 40},
+        statuses={"delivered": 1_000, "expired": 200, "held": 40},
+        hours={"2026-11-23T04:00Z": 40, "2026-11-23T05:00Z": 1_200},
+        keys=[replays_pb2.KeyCount(key="order-\x1b[31m7", count=30), replays_pb2.KeyCount(key="order-8", count=2)],
+        distinct_keys=411,
+        estimated=lasting(20),
+        selection='{"flow":"orders","predicate":"payload.total > 1"}',
+        predicate_failures=3,
+        predicate_failure="the predicate failed: odd",
+        samples=[
+            replays_pb2.PlanSample(
+                partition=1,
+                offset=77,
+                message_id=IDS[1],
+                key="order-8",
+                accepted_at=at(-3_600),
+                status="delivered",
+                disposition="already_delivered",
+                transform="0123456789abcdef",
+                then='{"id":"8","total":1}',
+                now='{"id":"8","total":2}',
+                differs=True,
+            )
+        ],
+    )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import structlog
 from typer.main import get_command
 
+from linkspan.cli.control.trail import Kind
 from linkspan.cli.help_lines import LINES
 from linkspan.cli.main import COMMANDS, build, main
+from linkspan.kernel import commands
 from linkspan.kernel.errors import UserMistake
 
 OPERATORS = list(LINES["Look and decide, over the control API"])
@@ -37,6 +41,7 @@ NEEDS_REASON = {
     "flush-queue": ("orders", "--yes"),
     "redrive": ("--all", "--yes"),
     "discard": ("--all", "--yes"),
+    "replay": ("plan", "orders"),
 }
 #: Nothing listens there.
 NOWHERE = ("--control", "127.0.0.1:9")
@@ -52,8 +57,9 @@ class Done(NamedTuple):
 
 
 @pytest.fixture
-def linkspan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Linkspan:
-    """Runs a command in this process, as a person without any settings."""
+def linkspan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Linkspan]:
+    """Runs a command in this process, as a person without any settings. What it logs to is gone with the test."""
+    handlers = logging.getLogger().handlers[:]
     for name in [name for name in os.environ if name.startswith("LINKSPAN_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
@@ -66,7 +72,9 @@ def linkspan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         said = capsys.readouterr()
         return Done(int(ended.value.code or 0), said.out, said.err)
 
-    return run
+    yield run
+    structlog.reset_defaults()
+    logging.getLogger().handlers[:] = handlers
 
 
 @pytest.mark.parametrize("name", [name for names in LINES.values() for name in names if name in COMMANDS])
@@ -82,6 +90,11 @@ def test_the_list_of_commands_says_of_each_what_it_says_itself(name: str) -> Non
 
 def test_every_command_is_listed() -> None:
     assert COMMANDS.keys() <= {name for names in LINES.values() for name in names}
+
+
+def test_every_kind_of_command_can_be_asked_for() -> None:
+    kinds = {said for name, said in vars(commands).items() if name.isupper() and isinstance(said, str)}
+    assert {kind.replace("-", "_") for kind in Kind} == kinds
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -104,7 +117,7 @@ def test_help_imports_nothing_heavy() -> None:
         (("dead",), {"dead-letters", "dead-letter"}),
         (("message", "--cont"), {"--control", "--content"}),
         (("messages", "--status", "de"), {"delivered", "dead-lettered"}),
-        (("profiling", ""), {"enable", "disable", "show"}),
+        (("profiling", ""), {"enable", "disable", "show", "flame"}),
         (("audit", "--o"), {"--output"}),
         (("pause", "--profile", "p"), {"prod"}),
         (("pause", *NOWHERE, ""), set()),
@@ -154,6 +167,10 @@ def test_where_no_control_api_answers_it_is_one_line_and_exit_code_3(
         (("log-level", "loud", "--reason", "x"), "'loud' is not one of"),
         (("status", "--profile", "prod"), "profile prod:"),
         (("audit", "integration.yaml", "--control", "a:1"), "with FILE the log is read from Kafka itself"),
+        (("audit-trail", "--kind", "flush_queue"), "Invalid value for '--kind': 'flush_queue' is not one of"),
+        (("replay", "plan", "orders"), "Missing option '--reason'"),
+        (("replay", "plan", "orders", "--offsets", "3", "--reason", "x"), "--offsets 3: expected PARTITION:FIRST-END"),
+        (("replay", "plan", "orders", "--status", "lost", "--reason", "x"), "'lost' is not one of"),
         (("nothing",), "No such command 'nothing'"),
     ],
 )
@@ -165,3 +182,13 @@ def test_a_mistake_is_one_line_that_names_it_and_exit_code_2(
     assert done.err.startswith("linkspan: ")
     assert said in done.err
     assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["ingress", "egress", "ledger", "insight"])
+def test_what_kubernetes_sets_for_a_service_named_linkspan_is_no_port_of_ours(
+    linkspan: Linkspan, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("LINKSPAN_PORT", "tcp://10.96.7.7:80")
+    monkeypatch.setenv("LINKSPAN_CONTROL_PORT", "tcp://10.96.7.8:50051")
+    done = linkspan(command, "no-such-file.yaml")
+    assert (done.code, "no-such-file.yaml" in done.err) == (2, True), done.err

@@ -73,7 +73,15 @@ def test_certificates_of_a_profile_mean_tls(home: Path, known: Profiles) -> None
     found: Connection = choose(None, None, None, {})
     assert found.tls is not None
     assert found.tls.ca == home / "ca.pem"
-    assert choose(None, None, "plain", {}).tls is None
+    allowed = {"LINKSPAN_PLAIN_TEXT": "development"}
+    assert choose(None, None, None, allowed).tls == found.tls
+
+
+def test_nothing_is_asked_in_the_clear_unless_the_environment_allows_it(home: Path, known: Profiles) -> None:
+    encrypted = choose(None, None, "plain", {"LINKSPAN_CA": str(home / "ca.pem")}).tls
+    assert encrypted is not None
+    assert encrypted.ca == home / "ca.pem"
+    assert choose(None, None, "plain", {"LINKSPAN_PLAIN_TEXT": "development"}).tls is None
 
 
 @pytest.mark.parametrize("address", ["nowhere", "host:", ":1", "host:99999", "http://host:1", ","])

@@ -159,5 +159,5 @@ async def test_in_development_whoever_comes_first_makes_a_token_that_only_its_ow
 
 def test_in_production_somebody_must_be_known(tmp_path: Path) -> None:
     with pytest.raises(UserMistake, match="LINKSPAN_TOKENS"):
-        Authenticator.of(settings(tmp_path, integration_mode="production"))
+        Authenticator.of(settings(tmp_path, integration_mode="production", linkspan_plain_text=None))
     assert not (tmp_path / "control").exists()

@@ -134,6 +134,6 @@ def test_what_is_held_stays() -> None:
     found = state.effects()
     assert offsets(found) == [2]
     acked(state, found)
-    assert state.held_keys == 1
+    assert len(state.memory.holds) == 1
     assert state.memory.holds[b"a"].last == 1
     assert state.flushed(3, COMMAND, 3)

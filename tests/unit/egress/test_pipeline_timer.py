@@ -23,7 +23,7 @@ async def _two_looks() -> bool:
     woken = asyncio.Event()
     pipeline = cast("Any", Pipeline.__new__(Pipeline))
     pipeline._owned = [SimpleNamespace(state=SimpleNamespace(wake_at=lambda: now + 0.0003))]
-    pipeline.breaker = SimpleNamespace(wake_at=lambda: None)
+    pipeline.breaker, pipeline.resend = SimpleNamespace(wake_at=lambda: None), None
     pipeline._timer, pipeline._wakes_at, pipeline._timed = None, 0.0, woken.set
     pipeline._set_timer(now)
     pipeline._set_timer(now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -146,15 +147,38 @@ async def test_a_successor_knows_who_waits_and_passes_over_what_is_no_conversati
     assert successor.look(70 * SECOND, 70 * SECOND) == ["overdue"]
 
 
-def test_an_answer_that_no_flow_brings_is_a_mistake_that_names_it(tmp_path: Path) -> None:
-    schemas = tmp_path / "schemas" / "x"
+def write(folder: Path, flows: dict[str, dict[str, Any]], *types: str) -> Path:
+    """The integration file."""
+    schemas = folder / "schemas" / "x"
     schemas.mkdir(parents=True)
-    (schemas / "Order.1.avsc").write_text(
-        '{"type": "record", "namespace": "x.payload", "name": "Order", "fields": [{"name": "id", "type": "string"}]}'
-    )
+    for name in types:
+        fields = [{"name": "id", "type": "string"}]
+        schema = {"type": "record", "namespace": "x.payload", "name": name, "fields": fields}
+        (schemas / f"{name}.1.avsc").write_text(json.dumps(schema))
     system = {"kind": "rest", "url": "http://127.0.0.1:9"}
+    spec = {"integration": "x", "systems": {"a": system, "b": system}, "flows": flows, "schemas": "schemas"}
+    (folder / "x.yaml").write_text(yaml.safe_dump(spec))
+    return folder / "x.yaml"
+
+
+def test_an_answer_that_no_flow_brings_is_a_mistake_that_names_it(tmp_path: Path) -> None:
     flow = {"from": "a", "to": "b", "type": "Order", "answer": {"type": "Done", "within": "1m"}}
-    spec = {"integration": "x", "systems": {"a": system, "b": system}, "flows": {"f": flow}, "schemas": "schemas"}
-    (tmp_path / "x.yaml").write_text(yaml.safe_dump(spec))
+    path = write(tmp_path, {"f": flow}, "Order")
     with pytest.raises(UserMistake, match=r"flows\.f\.answer\.type: no flow takes Done from b"):
-        Plan.of(load_integration(tmp_path / "x.yaml", {}))
+        Plan.of(load_integration(path, {}))
+
+
+def test_an_answer_ends_what_was_asked_before_the_flow_was_copied_under_another_name(tmp_path: Path) -> None:
+    asking = {"from": "a", "to": "b", "type": "Order", "answer": {"type": "Done", "within": "1m"}, "copied_from": "f"}
+    answering = {"from": "b", "to": "a", "type": "Done"}
+    plan = Plan.of(load_integration(write(tmp_path, {"wide": asking, "g": answering}, "Order", "Done"), {}))
+    assert plan.conversations_of("g") == ("wide", "f")
+    assert plan.within["f"] == plan.within["wide"]
+    assert "f" not in plan.flows, "nothing more is read of it"
+
+
+def test_a_flow_that_is_copied_from_is_in_the_file_no_more(tmp_path: Path) -> None:
+    one = {"from": "a", "to": "b", "type": "Order"}
+    path = write(tmp_path, {"f": one, "wide": one | {"type": "Done", "copied_from": "f"}}, "Order", "Done")
+    with pytest.raises(UserMistake, match=r"flows\.wide\.copied_from: f is in this file still: remove that flow"):
+        load_integration(path, {})

@@ -9,7 +9,8 @@ from linkspan.kernel.config import Settings
 from linkspan.kernel.errors import UserMistake
 from linkspan.kernel.spec import Integration
 from linkspan.kernel.spec_export import json_schema
-from linkspan.kernel.spec_file import InvalidIntegration, catalog_for, check_production, load_integration
+from linkspan.kernel.spec_file import InvalidIntegration, catalog_for, load_integration
+from linkspan.kernel.tls.plain import check_production
 
 ORDERS = Path(__file__).parents[1] / "transform/orders/integration.yaml"
 SMALL = """\
@@ -261,6 +262,7 @@ def test_production_refuses_plain_text_to_the_systems() -> None:
 def test_production_refuses_plain_text_to_kafka(monkeypatch: pytest.MonkeyPatch) -> None:
     environ = {"SYSTEM_A_ENDPOINT": "https://a.test", "SYSTEM_B_ENDPOINT": "wss://b.test"}
     integration = load_integration(ORDERS, environ)
+    monkeypatch.delenv("LINKSPAN_PLAIN_TEXT")
     monkeypatch.setenv("INTEGRATION_MODE", "production")
     monkeypatch.setenv("MESSAGE_QUEUE_URL", "kafka://k:9092")
     with pytest.raises(UserMistake, match=r"MESSAGE_QUEUE_URL.*use kafka\+ssl://"):

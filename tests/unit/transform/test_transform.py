@@ -1,6 +1,8 @@
 """A transform gives what the destination is promised, or says in a line why it cannot."""
 
 import base64
+import time
+from typing import Any
 
 import pytest
 from tests.unit.transform.sample import ID, Make, message
@@ -10,6 +12,7 @@ from linkspan.kernel.errors import Poison
 from linkspan.kernel.spec import Integration
 from linkspan.kernel.spec_file import catalog_for
 from linkspan.transform import InvalidTransform, Transform
+from linkspan.transform.jsonata import Expression
 from linkspan.transform.values import Unmapped, ValueTables
 
 
@@ -174,3 +177,36 @@ def test_a_table_says_what_it_does_not_have() -> None:
         tables.value("x", "open")
     with pytest.raises(Unmapped, match="nothing for 1"):
         tables.value("state", 1)
+
+
+class _Stalls(ValueTables):
+    """Takes 0.3 s of the clock and nothing of the processor, so often; ``busy``: of the processor too."""
+
+    def __init__(self, times: int, *, busy: bool = False) -> None:
+        super().__init__({"state": {"x": "READY"}})
+        self.times, self.busy, self.stood = times, busy, 0
+
+    def value(self, table: Any, key: Any) -> str:
+        if self.stood < self.times:
+            self.stood += 1
+            until = time.monotonic() + 0.3
+            while self.busy and time.monotonic() < until:
+                pass
+            time.sleep(max(0.0, until - time.monotonic()))
+        return super().value(table, key)
+
+
+STALLING = '{"state": $map([1..9], function($i) {$value("state", x)})[0]}'
+
+
+def test_a_machine_that_stands_still_makes_no_poison() -> None:
+    tables = _Stalls(3)
+    found = Expression(STALLING, tables, frozenset({"state"})).run('{"x": "x"}', {})
+    assert (found, tables.stood) == ('{"state":"READY"}', 3)
+
+
+def test_an_expression_that_needs_the_processor_too_long_is_not_begun_again_and_again() -> None:
+    tables = _Stalls(1000, busy=True)
+    with pytest.raises(Poison, match="timeout"):
+        Expression(STALLING, tables, frozenset({"state"})).run('{"x": "x"}', {})
+    assert tables.stood < 5

@@ -176,10 +176,11 @@ async def test_two_messages_of_one_id_go_in_two_batches(sender: Sender) -> None:
 
 
 async def test_what_waits_for_a_free_request_becomes_a_larger_batch(sender: Sender) -> None:
-    sender.destination.hold = 0.2
+    sender.destination.hold = 1.0
     await sender.open(concurrency=1, size=10, wait="10ms")
     sender.submit(1)
     await until(lambda: len(sender.batches) == 1)
+    sender.destination.hold = 0.0
     for number in range(2, 7):
         sender.submit(number)
         await asyncio.sleep(0.02)

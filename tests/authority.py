@@ -11,7 +11,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-_SPAN = dt.timedelta(days=1)
+
+def _general(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 class Authority:
@@ -24,11 +29,11 @@ class Authority:
         self.ca = folder / "ca.pem"
         self.ca.write_bytes(own.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str) -> tuple[Path, Path]:
+    def issue(self, name: str, *, days: float = 1, host: str = "127.0.0.1") -> tuple[Path, Path]:
+        """``days`` below 0: it has ended. ``host``: an IP address or a name."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-        made = self._made(subject, key.public_key(), here)
+        made = self._made(subject, key.public_key(), x509.SubjectAlternativeName([_general(host)]), days)
         cert, secret = self._folder / f"{name}.pem", self._folder / f"{name}.key"
         cert.write_bytes(made.public_bytes(serialization.Encoding.PEM))
         form = serialization.PrivateFormat.PKCS8
@@ -36,7 +41,7 @@ class Authority:
         return cert, secret
 
     def _made(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, extension: x509.ExtensionType
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, extension: x509.ExtensionType, days: float = 1
     ) -> x509.Certificate:
         now = dt.datetime.now(dt.UTC)
         return (
@@ -45,8 +50,8 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - _SPAN)
-            .not_valid_after(now + _SPAN)
+            .not_valid_before(now - dt.timedelta(days=30))
+            .not_valid_after(now + dt.timedelta(days=days))
             .add_extension(extension, critical=False)
             .sign(self._key, hashes.SHA256())
         )
