@@ -1,5 +1,5 @@
-"""The ledger's rate: a history of N events and N outcomes in a real Kafka, folded by ``linkspan ledger rebuild``, then
-again with ``--verify`` beside the first; records per second of CPU time, and the digests.
+"""The ledger's rate: a history of N events and N outcomes in a real Kafka, folded by a live ``linkspan ledger``, then
+again by ``linkspan ledger rebuild --verify`` beside it while more comes in; records per core-second, and the digests.
 
     python -m bench.ledger [EVENTS] [sqlite:///… or postgresql://…]
 """
@@ -12,21 +12,29 @@ import secrets
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import psutil
 import uuid_utils
 from aiokafka import AIOKafkaProducer
+from sqlalchemy import func, select
 
 from bench.integration import FLOW, KEYS, NAME, PARTITIONS, write_integration
+from bench.process import Process
 from linkspan.broker import EmbeddedKafka
 from linkspan.kernel.codec import OutcomeCodec
 from linkspan.kernel.message import now_micros
 from linkspan.kernel.spec_file import catalog_for, load_integration
 from linkspan.kernel.topic_admin import ensure_topics
 from linkspan.kernel.topics import FlowTopics, Headers
+from linkspan.readmodel.database import live_build, open_database
+from linkspan.readmodel.tables import offsets
 
+#: Events a second that come in while it is folded again.
+_MEANWHILE = 400
 _VALUE = b"\xc3\x01" + b"x" * 1_000
 _TRANSFORM = "7f" * 32
 
@@ -37,14 +45,29 @@ class History:
 
     def __init__(self, kafka: str, codec: OutcomeCodec) -> None:
         self._kafka, self._codec, self._topics = kafka, codec, FlowTopics.of(NAME, FLOW)
+        self.events, self.outcomes = 0, 0
 
     async def write(self, count: int) -> None:
+        """Goes on where it ended. A multiple of the partitions' number."""
         async with AIOKafkaProducer(bootstrap_servers=self._kafka, max_batch_size=1024 * 1024) as producer:
-            each = count // PARTITIONS
+            first, each = self.events // PARTITIONS, count // PARTITIONS
             for partition in range(PARTITIONS):
                 await self._send(producer, self._topics.events, partition, (self._event() for _ in range(each)))
-                told = (one for offset in range(each) for one in self._outcomes(offset))
-                await self._send(producer, self._topics.outcomes, partition, [self._owner(), *told])
+                outcomes = (one for offset in range(first, first + each) for one in self._outcomes(offset))
+                told = self._counted(chain([self._owner()], outcomes))
+                await self._send(producer, self._topics.outcomes, partition, told)
+        self.events += each * PARTITIONS
+
+    async def go_on(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self.write(_MEANWHILE)
+            await asyncio.sleep(1)
+
+    def _counted(self, told: Iterable[Any]) -> Iterator[Any]:
+        for one in told:
+            self.outcomes += 1
+            yield one
 
     async def _send(self, producer: AIOKafkaProducer, topic: str, partition: int, records: Any) -> None:
         batch = producer.create_batch()
@@ -109,8 +132,40 @@ class History:
         return b"order-1", value, headers
 
 
+def say(what: str, folded: int, seconds: float, cpu: float) -> None:
+    load, rate = os.getloadavg()[0], folded / cpu
+    print(
+        f"{what}: {rate:,.0f} records per core-second ({folded} in {seconds:.1f} s, {cpu:.1f} s CPU, load {load:.1f})"
+    )
+
+
+class Live:
+    """``linkspan ledger`` from the start of its process, so that its imports count."""
+
+    def __init__(self, file: Path, environ: dict[str, str], url: str) -> None:
+        command = [sys.executable, "-m", "linkspan", "ledger", str(file), "--port", "0"]
+        self._began, self._process = time.monotonic(), Process("ledger", command, file.parent, environ)
+        self._process.ready("ready http://")
+        self._database = open_database(url)
+
+    def folded(self) -> int:
+        columns = func.sum(offsets.c.events), func.sum(offsets.c.outcomes)
+        with self._database.reading() as connection:
+            here = offsets.c.build == live_build(connection)
+            return sum(int(one or 0) for one in connection.execute(select(*columns).where(here)).one())
+
+    async def caught_up(self, records: int) -> None:
+        while self.folded() < records:  # noqa: ASYNC110 - another process gets there
+            await asyncio.sleep(0.5)
+        say("live", records, time.monotonic() - self._began, self._process.cpu())
+
+    def stop(self) -> None:
+        self._database.close()
+        self._process.stop()
+
+
 async def rebuild(file: Path, environ: dict[str, str], *arguments: str) -> None:
-    """Says what the command said, and what it took."""
+    """Says what the command said, and what it took. Ends the run where the content was not the same."""
     began = time.monotonic()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "linkspan", "ledger", "rebuild", str(file), *arguments),
@@ -124,12 +179,27 @@ async def rebuild(file: Path, environ: dict[str, str], *arguments: str) -> None:
         if " is live: " in line:  # what comes then is the removal of the build before
             times = psutil.Process(process.pid).cpu_times()
             cpu, seconds, folded = times.user + times.system, time.monotonic() - began, int(line.split()[4])
-        print(f"  {line}")
-    await process.wait()
-    load = os.getloadavg()[0]
+        print(f"  {line}", flush=True)
+    if await process.wait():
+        raise SystemExit("linkspan ledger rebuild failed")
+    say("rebuild", folded, seconds, cpu)
+
+
+async def measure(file: Path, environ: dict[str, str], url: str, history: History, events: int) -> None:
+    began = time.monotonic()
+    await history.write(events)
     print(
-        f"{folded / cpu:,.0f} records per core-second ({folded} in {seconds:.1f} s, {cpu:.1f} s CPU, load {load:.1f})"
+        f"{events} events and {history.outcomes} records of outcomes written in {time.monotonic() - began:.0f} s",
+        flush=True,
     )
+    live = Live(file, environ, url)
+    try:
+        await live.caught_up(history.events + history.outcomes)
+        meanwhile = asyncio.create_task(history.go_on())
+        await rebuild(file, environ, "--verify")
+        meanwhile.cancel()
+    finally:
+        live.stop()
 
 
 async def run(directory: Path, events: int, url: str) -> None:
@@ -138,12 +208,8 @@ async def run(directory: Path, events: int, url: str) -> None:
     integration = load_integration(file, environ)
     with EmbeddedKafka(directory / "kafka") as kafka:
         await ensure_topics(kafka.bootstrap, integration)
-        began = time.monotonic()
-        await History(kafka.bootstrap, OutcomeCodec(catalog_for(integration))).write(events)
-        print(f"{events} events and their outcomes written in {time.monotonic() - began:.0f} s")
-        environ["MESSAGE_QUEUE_URL"] = f"kafka://{kafka.bootstrap}"
-        await rebuild(file, environ)
-        await rebuild(file, environ, "--verify")
+        history = History(kafka.bootstrap, OutcomeCodec(catalog_for(integration)))
+        await measure(file, environ | {"MESSAGE_QUEUE_URL": f"kafka://{kafka.bootstrap}"}, url, history, events)
 
 
 def main() -> None:
