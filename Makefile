@@ -50,7 +50,7 @@ chart-test: $(STAMP) ## renders and judges the Helm chart; needs what `bash test
 	$(BIN)/python -m pytest -m chart tests/chart -n 2 $(ARGS)
 
 cluster-test: $(STAMP) ## the chart on a real Kubernetes and on fake nodes (needs root, Docker, LINKSPAN_SHARED; ARGS="-k fake")
-	$(BIN)/python -m pytest -m cluster tests/chart -rs -rP -s $(ARGS)
+	$(BIN)/python -m pytest -m cluster tests/chart -rsP -s $(ARGS)
 
 bench-smoke: $(STAMP) ## about a minute: intake and delivery side by side with FastAPI and Faust programs
 	@$(BIN)/python -m bench.smoke
