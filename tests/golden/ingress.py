@@ -10,9 +10,9 @@ import aiohttp
 from linkspan.broker import EmbeddedKafka
 from tests.integration.ingress.feed_server import feed_server
 from tests.integration.ingress.outage import QUICK, send_batch, until_accepting, until_drained
+from tests.integration.ingress.polling import POLL, outcomes, polled, records
 from tests.integration.ingress.site import Site, order, replica
 from tests.integration.ingress.test_outage import until as until_status
-from tests.integration.ingress.test_poller import POLL, outcomes, polled, records
 
 KEYS = [f"01980000-0000-7000-8000-{number:012x}" for number in range(4)]
 

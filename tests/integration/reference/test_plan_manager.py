@@ -13,39 +13,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 from tests.integration.reference.reference_service import SECRET, Service
+from tests.integration.reference.taking_ingress import Ingress
 
 from linkspan.kernel.schemas import SchemaCatalog, packaged_schemas
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 SAID = {"identifier": "T-1", "title": "Tower <A>", "category": "residential", "fileName": "tower.ifc"}
-
-
-class Ingress:
-    """Keeps what it was sent, by plan; answers what ``answers`` says next for a plan, then 202."""
-
-    def __init__(self) -> None:
-        self.received: list[tuple[str, dict[str, Any], dict[str, str]]] = []
-        self.answers: dict[str, list[web.Response]] = {}
-        self.slow_for: str | None = None
-        self.goes_on = asyncio.Event()
-        self._came = asyncio.Condition()
-
-    async def take(self, request: web.Request) -> web.Response:
-        message = await request.json()
-        plan = message["payload"]["planId"]
-        if plan == self.slow_for:
-            await self.goes_on.wait()
-        async with self._came:
-            self.received.append((plan, message, dict(request.headers)))
-            self._came.notify_all()
-        return self.answers[plan].pop(0) if self.answers.get(plan) else web.json_response({}, status=202)
-
-    def of(self, *plans: str) -> list[tuple[str, dict[str, Any], dict[str, str]]]:
-        return [one for one in self.received if one[0] in plans]
-
-    async def wait_for(self, count: int, *plans: str) -> None:
-        async with asyncio.timeout(25), self._came:
-            await self._came.wait_for(lambda: len(self.of(*plans)) >= count)
 
 
 @pytest.fixture

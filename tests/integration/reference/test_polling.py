@@ -15,8 +15,8 @@ import aiohttp
 import pytest
 import yaml
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from tests.integration.ingress.polling import SHORT
 from tests.integration.ingress.site import Replica
-from tests.integration.ingress.test_poller import SHORT
 from tests.integration.reference.conftest import A
 from tests.integration.reference.reference_service import API_KEY, SECRET, Service, running
 from tests.kafka_fixture import Kafka
