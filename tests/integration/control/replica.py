@@ -43,6 +43,19 @@ async def replica(made: Bridge, role: str = "operator") -> AsyncIterator[Caller]
         yield caller
 
 
+@asynccontextmanager
+async def control_tail(made: Bridge) -> AsyncIterator[ControlTail]:
+    """One that has read all that there is."""
+    tail = ControlTail(KafkaClients(made.bootstrap), made.integration.integration, CommandCodec(made.catalog))
+    running = asyncio.create_task(tail.run())
+    try:
+        await asyncio.wait_for(tail.caught_up.wait(), 30)
+        yield tail
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+
+
 class Owner:
     """Writes what the owner of partitions would."""
 

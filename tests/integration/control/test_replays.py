@@ -21,10 +21,11 @@ from tests.integration.control.replaying import (
     through,
     watch,
 )
-from tests.integration.control.replica import owner, replica
+from tests.integration.control.replica import control_tail, owner, replica
 from tests.integration.egress.bridge import Bridge
 from tests.integration.replay.planned import frozen, frozen_plans, plan
 
+from linkspan.control.replaying.known import KnownReplays
 from linkspan.control.v1 import commands_pb2
 from linkspan.control.v1 import replays_pb2 as pb
 from linkspan.kernel.commands import REPLAY_START, Command
@@ -204,6 +205,19 @@ async def test_progress_is_followed_from_any_replica_and_a_caller_that_goes_ends
         assert last.HasField("ended")
         again = await through(there, "WatchReplay", watch(name))
         assert [one.replay for one in again] == [last]
+
+
+async def test_who_is_still_looking_when_a_replay_ends_is_told_its_end_next(made: Bridge) -> None:
+    async with replica(made) as caller, owner(made) as writes:
+        name = (await plan(caller)).plan
+        await started(caller, name)
+        async with control_tail(made) as tail:
+            following = KnownReplays(tail).follow(name)
+            assert (await anext(following)).active
+            for part in (await frozen(made, name)).head.partitions:
+                await writes.part_done(name, part.partition, 1, delivered=part.records)
+            await tail.reached(await control_end(made))
+            assert [(one.active, one.dispositions["delivered"]) async for one in following] == [(False, 12)]
 
 
 async def test_a_dry_run_counts_what_the_transform_makes_of_it_and_changes_nothing(made: Bridge) -> None:

@@ -73,8 +73,9 @@ class KnownReplays:
         """At once, whenever a command changes it, and once a second; the last one has ended."""
         async for replay in self._changes(plan):
             if replay is not None:
+                ended = not replay.active  # it may end while whoever asked looks at how it was
                 yield replay
-                if not replay.active:
+                if ended:
                     return
 
     async def _changes(self, plan: str) -> AsyncIterator[Replay | None]:
