@@ -25,7 +25,9 @@ class Clock:
         self.set(0)
 
     def set(self, offset: int) -> None:
-        self._file.write_text(f"{offset:+d}\n", encoding="ascii")
+        beside = self._file.with_suffix(".new")  # or it would be read while it is empty
+        beside.write_text(f"{offset:+d}\n", encoding="ascii")
+        beside.replace(self._file)
 
     @property
     def environment(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from linkspan.kernel.blobs import BlobStore
+from linkspan.kernel.errors import Unavailable
 
 CONTENT = b"x" * 300_000
 
@@ -59,6 +60,20 @@ def test_the_same_content_again_never_replaces_it_by_less(tmp_path: Path) -> Non
     references = asyncio.run(put_often())
     assert all(one == references[0] for one in references)
     assert asyncio.run(store.get(references[0])) == CONTENT
+
+
+def test_a_disk_that_is_not_mounted_any_more_has_lost_nothing_and_is_not_written_beside(tmp_path: Path) -> None:
+    disk, elsewhere = tmp_path / "disk", tmp_path / "elsewhere"
+    store = BlobStore(str(disk / "blobs"))
+    reference = asyncio.run(store.put(CONTENT))
+    disk.rename(elsewhere)
+    with pytest.raises(Unavailable, match="is its disk mounted"):
+        asyncio.run(store.get(reference))
+    with pytest.raises(OSError, match="is its disk mounted"):
+        asyncio.run(store.put(b"more"))
+    assert not disk.exists()
+    elsewhere.rename(disk)
+    assert asyncio.run(store.get(reference)) == CONTENT
 
 
 def test_a_failed_write_leaves_nothing_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

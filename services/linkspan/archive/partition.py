@@ -69,6 +69,10 @@ class PartitionArchiver:
             found.deleted = await self._forget()
         return found
 
+    def begin_anew(self) -> None:
+        """The next round asks the store where to go on."""
+        self._end = None
+
     async def _begun(self, begin: int, end: int, found: Standing) -> int:
         """Where to go on."""
         at, place = self._end, self._kept.place
@@ -116,7 +120,7 @@ class PartitionArchiver:
 
     async def _read(self, reader: AIOKafkaConsumer, first: int, end: int) -> tuple[list[Any], int]:
         """Records of a segment, and the offset after it, which may lie beyond the last: a transaction's marker."""
-        tp, records, size, empty = self._tp, list[Any](), 0, 0
+        tp, records, size, empty, to = self._tp, list[Any](), 0, 0, first
         reader.assign([tp])
         reader.seek(tp, first)
         while (at := await reader.position(tp)) < end and empty <= _EMPTY:
@@ -124,20 +128,22 @@ class PartitionArchiver:
                 break
             most = self._limits.records - len(records)
             some = (await reader.getmany(tp, timeout_ms=_READ_MS, max_records=most)).get(tp, [])
+            if some and some[0].offset > to and await self._begins_after(reader, to):
+                break
             records += some
             size += sum(_size(one) for one in some)
-            empty = 0 if some else empty + 1
+            empty, to = (0, some[-1].offset + 1) if some else (empty + 1, to)
         if empty > _EMPTY:
             raise TimeoutError(f"{tp.topic} {tp.partition} gives nothing at {at}, and ends at {end}")
-        if not records or records[0].offset > first:
-            await self._check_begin(reader, first)
+        if at > to and await self._begins_after(reader, to):
+            at = to
+        if at == first:
+            raise TimeoutError(f"{tp.topic} {tp.partition} begins after {first} now: the next round says so")
         return records, int(at)
 
-    async def _check_begin(self, reader: AIOKafkaConsumer, first: int) -> None:
+    async def _begins_after(self, reader: AIOKafkaConsumer, offset: int) -> bool:
         """Retention that runs while it is read must not look like a transaction's marker."""
-        begin = (await reader.beginning_offsets([self._tp]))[self._tp]
-        if begin > first:
-            raise TimeoutError(f"{self._tp.topic} {self._tp.partition} begins at {begin} now: the next round says so")
+        return bool((await reader.beginning_offsets([self._tp]))[self._tp] > offset)
 
     async def _forget(self) -> int:
         """Deletes what is old enough, from the beginning on; the last segment stays."""

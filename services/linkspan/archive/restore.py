@@ -37,14 +37,19 @@ async def restored(
 
     Raises UserMistake, ArchiveAway, ArchiveDamaged, KafkaError.
     """
-    if await store.head() is None:
-        raise ArchiveAway(f"there is no archive of {integration.integration} at {store.url}")
+    await _see(store)
     kept = list(kept_of(integration))
     await _see_that_they_are_empty(clients, kept)
     for one in kept:
         yield await _Restore(store, clients, one).run(check=check)
     if not check:
+        await _see(store)
         await store.begin(await clients.cluster())
+
+
+async def _see(store: ArchiveStore) -> None:
+    if await store.head() is None:
+        raise ArchiveAway(f"there is no archive of {store.integration} at {store.url}")
 
 
 async def _see_that_they_are_empty(clients: KafkaClients, kept: Sequence[Kept]) -> None:

@@ -65,7 +65,8 @@ class Rounds:
             await self._store.begin(cluster)
 
     async def round(self, *, everything: bool) -> Round:
-        """One partition after the other; one that fails keeps no other from its turn."""
+        """One partition after the other; one that fails keeps no other from its turn. Raises ArchiveAway."""
+        await self._see()
         done, reader = Round([], []), self._clients.reader(max_partition_fetch_bytes=_FETCH_BYTES)
         try:
             await reader.start()
@@ -76,8 +77,20 @@ class Rounds:
                     done.failed.append(Failure(kept, _what(error), str(error) or type(error).__name__))
         finally:
             await stop_consumer(reader)
+        await self._see()
         _tell(done)
         return done
+
+    async def _see(self) -> None:
+        """What is written below an empty mount point is not in the archive: where it goes on is asked again then."""
+        if await self._store.head() is not None:
+            return
+        for _, archiver in self._archivers:
+            archiver.begin_anew()
+        raise ArchiveAway(
+            f"the archive {self._store.url} was there, and is not now: mount its disk, or start this anew to begin "
+            "another one"
+        )
 
 
 def _what(error: Exception) -> str:

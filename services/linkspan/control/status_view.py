@@ -74,6 +74,8 @@ class StatusView:
                 await self._follow(reader)
             except (KafkaError, OSError, TimeoutError) as error:
                 log.debug("the status topic cannot be read", error=repr(error))
+            except Exception:  # who says nothing of the others is not seen to do so
+                log.exception("the status topic cannot be followed")
             finally:
                 self._following.clear()
                 await stop_consumer(reader)

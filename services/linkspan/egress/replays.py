@@ -12,7 +12,6 @@ from linkspan.control.commands import Commands
 from linkspan.control.errors import Away
 from linkspan.control.replays import Replay
 from linkspan.control.tail import ControlTail
-from linkspan.control.verdict import Verdict
 from linkspan.egress.partition.effect import Record
 from linkspan.egress.prepare import Preparation
 from linkspan.egress.record.outcome import OutcomeWriter
@@ -60,15 +59,11 @@ class FlowReplays:
         self._active = REPLAY_ACTIVE.labels(flow)
         self.others: Callable[[], list[Datum]] = list
         resend.failed_one = self._look
-        tail.listen(self._heard)
+        tail.watch(lambda _state: self._changed())  # also when all of the topic is known
 
     @property
     def active(self) -> Replay | None:
         return self._tail.state.replays.active(self._flow) if self._tail.caught_up.is_set() else None
-
-    def _heard(self, _offset: int, command: Command, _verdict: Verdict) -> None:
-        if command.plan and command.flow in ("", self._flow):
-            self._changed()
 
     def _changed(self) -> None:
         if self._run is not None:

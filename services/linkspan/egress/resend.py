@@ -15,6 +15,7 @@ from linkspan.egress.partition.answer import Withheld
 from linkspan.egress.partition.effect import Record
 from linkspan.egress.partition.lanes import Message
 from linkspan.egress.partition.pace import Pace
+from linkspan.egress.partition.replay import Part
 from linkspan.egress.prepare import Preparation
 from linkspan.egress.run import Run, Sender
 from linkspan.kernel.crypto.withheld import told
@@ -161,14 +162,14 @@ class Resend:
             return None
         part.shelve(message)
         self._slow += 1
-        task = asyncio.create_task(self._prepare(one, message, preparation))
+        task = asyncio.create_task(self._prepare(one, part, message, preparation))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return 0
 
-    async def _prepare(self, one: Sender, message: Message, preparation: Preparation) -> None:
-        part, loop = one.part, asyncio.get_running_loop()
-        assert part is not None  # noqa: S101 - it gave the message
+    async def _prepare(self, one: Sender, part: Part, message: Message, preparation: Preparation) -> None:
+        """``part``: that gave the message; ``one`` may have given it up."""
+        loop = asyncio.get_running_loop()
         try:
             message.prepared = await preparation.later(message.record)
             part.put_back(message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -26,6 +27,7 @@ def write_synced(path: Path, content: bytes, mode: int | None = None) -> None:
     ``mode``: of the file, which only its owner can read before it has that; None: as the process makes files. Raises
     OSError.
     """
+    new = list(_missing(path.parent))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}#{secrets.token_hex(8)}")
     try:
@@ -39,5 +41,11 @@ def write_synced(path: Path, content: bytes, mode: int | None = None) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
-    sync_folder(path.parent.parent)
+    for folder in dict.fromkeys((path.parent, path.parent.parent, *(one.parent for one in new))):
+        sync_folder(folder)
+
+
+def _missing(folder: Path) -> Iterator[Path]:
+    while not folder.exists():
+        yield folder
+        folder = folder.parent

@@ -156,7 +156,8 @@ async def answers(checks: Mapping[str, Check]) -> dict[str, str | None]:
 
 async def _ask(check: Check) -> str | None:
     try:
-        return await asyncio.wait_for(check(), 3)
+        async with asyncio.timeout(3):
+            return await check()
     except TimeoutError:
         return "no answer within 3 s"
     except Exception as error:  # noqa: BLE001 - a check that breaks is a failed check

@@ -7,6 +7,7 @@ writes (seen with strace, 0.12.1), so a directory is written here.
 from __future__ import annotations
 
 import asyncio
+import errno
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -24,29 +25,36 @@ Away = (BaseError, OSError)
 class Objects:
     """``url`` is a directory path or an ``s3://``, ``gs://``, ``az://``, ``file://`` address. Raises UserMistake.
 
-    All methods raise BaseError or OSError where the store cannot be asked.
+    All methods raise BaseError or OSError where the store cannot be asked; a disk that is not mounted any more has lost
+    nothing, and is not written beside.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._directory = directory_of(url)
         self._store: ObjectStore = _local(self._directory) if self._directory else _remote(url)
+        self._disk = _disk_of(self._directory)
 
     async def put(self, path: str, content: bytes) -> None:
         if self._directory is not None:
-            await asyncio.to_thread(write_synced, self._directory / path, content)
+            await asyncio.to_thread(self._write, self._directory / path, content)
         else:
             await obstore.put_async(self._store, path, content)
 
     async def get(self, path: str) -> bytes:
         """Raises FileNotFoundError where there is none."""
-        answer = await obstore.get_async(self._store, path)
+        try:
+            answer = await obstore.get_async(self._store, path)
+        except FileNotFoundError:
+            self._see()
+            raise
         return bytes(await answer.bytes_async())
 
     async def has(self, path: str) -> bool:
         try:
             await obstore.head_async(self._store, path)
         except FileNotFoundError:
+            self._see()
             return False
         return True
 
@@ -55,12 +63,15 @@ class Objects:
         try:
             obstore.head(self._store, path)
         except FileNotFoundError:
+            self._see()
             return False
         return True
 
     async def names(self, folder: str) -> list[str]:
         """Of the objects right in ``folder``, in their order."""
         found = await obstore.list_with_delimiter_async(self._store, f"{folder}/")
+        if not found["objects"]:
+            self._see()
         return sorted(one["path"].rpartition("/")[2] for one in found["objects"])
 
     async def delete(self, path: str) -> None:
@@ -71,6 +82,23 @@ class Objects:
             return
         if self._directory is not None:
             await asyncio.to_thread(sync_folder, (self._directory / path).parent)
+
+    def _write(self, path: Path, content: bytes) -> None:
+        self._see()
+        write_synced(path, content)
+        self._see()
+
+    def _see(self) -> None:
+        if _disk_of(self._directory) != self._disk:
+            raise OSError(errno.ENODEV, f"{self._directory} is not what it was: is its disk mounted?")
+
+
+def _disk_of(directory: Path | None) -> int | None:
+    """None where there is none."""
+    try:
+        return directory.stat().st_dev if directory is not None else None
+    except FileNotFoundError:
+        return None
 
 
 def directory_of(url: str) -> Path | None:

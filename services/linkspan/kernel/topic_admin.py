@@ -103,7 +103,8 @@ def _flow_of(integration: Integration, topic: str) -> str:
 async def _client(bootstrap: str, security: Security) -> AsyncIterator[AIOKafkaAdminClient]:
     client = AIOKafkaAdminClient(bootstrap_servers=bootstrap, **security.options())
     try:
-        await asyncio.wait_for(client.start(), ANSWER)
+        async with asyncio.timeout(ANSWER):
+            await client.start()
         yield client
     except (KafkaError, TimeoutError, OSError) as error:
         said = "" if isinstance(error, TimeoutError) else f" ({error})"
@@ -119,7 +120,8 @@ def _with_copies(spec: TopicSpec, copies: int) -> TopicSpec:
 
 async def _described(client: AIOKafkaAdminClient) -> dict[str, Any]:
     """All topics: to ask for one by name would create it on a broker that does that."""
-    topics = await asyncio.wait_for(client.describe_topics(), ANSWER)
+    async with asyncio.timeout(ANSWER):
+        topics = await client.describe_topics()
     return {topic["topic"]: topic for topic in topics if topic["error_code"] == 0}
 
 
@@ -158,7 +160,8 @@ async def _configs(client: AIOKafkaAdminClient, specs: list[TopicSpec]) -> dict[
     if not specs:
         return {}
     resources = [ConfigResource(ConfigResourceType.TOPIC, spec.name, dict.fromkeys(spec.config)) for spec in specs]
-    answers = await asyncio.wait_for(client.describe_configs(resources), ANSWER)
+    async with asyncio.timeout(ANSWER):
+        answers = await client.describe_configs(resources)
     found: dict[str, dict[str, str]] = {}
     for answer in answers:
         for resource in answer.to_object()["resources"]:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar, TypeVarTuple
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -24,6 +25,9 @@ from linkspan.readmodel.digest import Digest, digest_of
 from linkspan.readmodel.tables import BUILDING, CONVERSATIONS, LIVE, OLD, ledger, offsets
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 #: So few records behind the logs' ends it tries to take over; live folding waits meanwhile, at most so many seconds.
 _NEAR, _SWITCH = 5_000, 30.0
@@ -128,19 +132,19 @@ class Rebuild:
     async def _switch(self, follower: Follower, build: int, *, verify: bool) -> Rebuilt:
         """Raises _Ahead, and then nothing has happened."""
         async with _transaction(self._database) as connection:
-            live = await asyncio.to_thread(close_live, connection)
+            live = await _in_thread(close_live, connection)
             ends = await follower.log_ends()  # asked only now: the live build is not further
             targets = {name: _first(live[name], ends[name]) for name in live.keys() & ends.keys()}
             if verify and any(_beyond(follower, name, target) for name, target in targets.items()):
                 raise _Ahead
             async with asyncio.timeout(_SWITCH):
                 await self._catch_up(connection, follower, targets if verify else ends)
-            old = await asyncio.to_thread(live_build, connection)
+            old = await _in_thread(live_build, connection)
             before = after = None
             if verify and old is not None:
-                before = await asyncio.to_thread(digest_of, connection, old)
-                after = await asyncio.to_thread(digest_of, connection, build)
-            await asyncio.to_thread(take_over, connection, build)
+                before = await _in_thread(digest_of, connection, old)
+                after = await _in_thread(digest_of, connection, build)
+            await _in_thread(take_over, connection, build)
         self._say(self._records, 0)
         return Rebuilt(build, self._records, before, after)
 
@@ -149,7 +153,7 @@ class Rebuild:
         while any(_short(follower, name, target) for name, target in targets.items()):
             said = {name: _below(one, targets.get(name, (0, 0))) for name, one in (await follower.gather()).items()}
             if said:
-                await asyncio.to_thread(follower.folding.fold_within, connection, said)
+                await _in_thread(follower.folding.fold_within, connection, said)
                 self._records += sum(map(len, said.values()))
 
 
@@ -214,10 +218,25 @@ def _below(said: Said, target: tuple[int, int]) -> Said:
 async def _transaction(database: Database) -> AsyncIterator[Connection]:
     """``Database.writing`` over many steps, each in a thread."""
     stack = ExitStack()
-    connection = await asyncio.to_thread(stack.enter_context, database.writing())
     try:
-        yield connection
+        yield await _in_thread(stack.enter_context, database.writing())
     except BaseException:
-        await asyncio.to_thread(stack.__exit__, *sys.exc_info())
+        await _in_thread(stack.__exit__, *sys.exc_info())
         raise
-    await asyncio.to_thread(stack.close)
+    await _in_thread(stack.close)
+
+
+async def _in_thread(work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+    """Ends when the thread does, also where it is cancelled: a thread that went on would write past the rollback."""
+    running = asyncio.get_running_loop().run_in_executor(None, work, *arguments)
+    cancelled: asyncio.CancelledError | None = None
+    while not running.done():
+        try:
+            await asyncio.wait({running})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return running.result()
+    if failed := running.exception():
+        log.debug("what was cancelled failed", error=repr(failed))
+    raise cancelled

@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+from aiokafka import TopicPartition
 from grpc import aio
 from tests.integration.archive.kept import archived, folder, forget, forget_all, segments
 from tests.integration.control.client import TOKENS, Caller, Refused, calling, refused, write_tokens
@@ -20,6 +21,9 @@ from tests.integration.replay.planned import plan, stamp
 
 from linkspan.control.v1 import messages_pb2
 from linkspan.control.v1 import replays_pb2 as pb
+from linkspan.kernel.archive.errors import ArchiveAway
+from linkspan.kernel.archive.store import ArchiveAt
+from linkspan.kernel.kafka.clients import KafkaClients, started_reader, stop_consumer
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 BAD = order_id(9)
@@ -153,6 +157,25 @@ async def test_an_archive_that_is_away_is_said_and_nothing_is_begun(
     folder(made).with_name("elsewhere").rename(folder(made))
     done = (await through(caller, plan=found.plan, force=True, allow_superseded=True))[-1].replay
     assert done.dispositions["delivered"] == 48
+
+
+async def test_what_went_away_in_the_midst_of_a_reading_is_away_and_not_gone(made: Bridge) -> None:
+    await made.append(*ORDERS)
+    await archived(made)
+    await forget(made, made.topics.events)
+    clients, events = KafkaClients(made.bootstrap), TopicPartition(made.topics.events, 0)
+    clients.archive = ArchiveAt(str(folder(made)), made.integration.integration)
+    reader = await started_reader(clients.past())
+    try:
+        folder(made).rename(folder(made).with_name("elsewhere"))
+        with pytest.raises(ArchiveAway, match="is its disk mounted"):
+            await reader.beginning_offsets([events])
+        with pytest.raises(ArchiveAway, match="there is no archive"):
+            await started_reader(clients.past())
+        folder(made).with_name("elsewhere").rename(folder(made))
+        assert await reader.beginning_offsets([events]) == {events: 0}
+    finally:
+        await stop_consumer(reader)
 
 
 async def test_a_segment_that_was_altered_is_refused_by_name(

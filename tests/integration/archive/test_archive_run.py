@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +25,7 @@ from tests.integration.egress.bridge import Bridge, order_id
 from tests.integration.egress.conftest import MakeBridge, rest_system
 from tests.integration.egress.destinations import RestDestination
 from tests.integration.egress.plans import read
+from tests.integration.egress.test_restored import until_async
 
 from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.kafka.gap import leave_out
@@ -196,26 +200,57 @@ async def test_old_segments_are_deleted_and_outcomes_a_week_later(made: Bridge) 
     assert (await archive(made, "run", "--once", "--keep", "400")).code == 2
 
 
-async def test_as_a_process_it_closes_segments_by_age_and_tells_its_lag(made: Bridge) -> None:
+@asynccontextmanager
+async def running(made: Bridge, *options: str) -> AsyncIterator[str]:
+    """Its address."""
     command = (sys.executable, "-m", "linkspan", "archive", "run", str(made.path), "--port", "0")
-    process = await keeper(made).started(*command, "--every", "200ms", "--age", "3s")
+    process = await keeper(made).started(*command, "--every", "200ms", *options)
     try:
         assert process.stdout
-        address = (await asyncio.wait_for(process.stdout.readline(), 60)).decode().split()[1]
+        yield (await asyncio.wait_for(process.stdout.readline(), 60)).decode().split()[1]
+    finally:
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+
+
+async def says(address: str, status: int, why: str = "") -> bool:
+    async with aiohttp.ClientSession() as session, session.get(address + "/ready") as answer:
+        return answer.status == status and why in await answer.text()
+
+
+async def test_as_a_process_it_closes_segments_by_age_and_tells_its_lag(made: Bridge) -> None:
+    async with running(made, "--age", "3s") as address:
         assert await scraped(address, "linkspan_archive_success_timestamp_seconds")
         retention = await scraped(address, "linkspan_archive_retention_seconds")
         assert 'linkspan_archive_retention_seconds{flow="orders",what="events"} 2.592e+06' in retention
-        async with aiohttp.ClientSession() as session, session.get(address + "/ready") as answer:
-            assert answer.status == 200
+        assert await says(address, 200)
         await made.append(*ORDERS[:10])
         lags = []
         while not await segments(made, made.topics.events):
             lags += [one for one in (await scraped(address, "linkspan_archive_lag{")).split("\n") if "events" in one]
             await asyncio.sleep(0.1)
         assert any(not one.endswith(" 0.0") for one in lags), "it waited for its age"
-    finally:
-        process.terminate()
-        assert await asyncio.wait_for(process.wait(), 30) == 0
+
+
+async def has_events(made: Bridge, count: int) -> bool:
+    found = [one for number in range(made.partitions) for one in await segments(made, made.topics.events, number)]
+    return sum(one.records for one in found) == count
+
+
+async def test_a_disk_that_is_mounted_no_more_is_said_and_leaves_no_hole(made: Bridge) -> None:
+    mounted, elsewhere = folder(made), folder(made).with_name("elsewhere")
+    async with running(made, "--age", "1s") as address:
+        await made.append(*ORDERS[:10])
+        await until_async(lambda: has_events(made, 10))
+        mounted.rename(elsewhere)
+        mounted.mkdir()
+        await made.append(*ORDERS[10:20])
+        await until_async(lambda: says(address, 503, "the archive"))
+        shutil.rmtree(mounted)
+        elsewhere.rename(mounted)
+        await until_async(lambda: has_events(made, 20))
+        await until_async(lambda: says(address, 200))
+    assert (await archive(made, "verify")).code == 0
 
 
 async def scraped(address: str, begins: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -122,10 +121,14 @@ async def test_a_sample_of_the_messages_is_measured_while_somebody_wants_to_know
     assert (await admin("EnableProfiling", request)).command.result == "measures 100 % of the messages"
     ids = await made.append(*[(order_id(key), 0) for key in range(50)])
     await made.wait_outcomes(50)
-    found = await admin("GetProfile", pb.GetProfileRequest(slowest=5))
+
+    async def measured() -> Any:
+        profile = await admin("GetProfile", pb.GetProfileRequest(slowest=5))
+        return profile if [stage.count for stage in profile.stages] == [50] * 5 else None
+
+    found = await eventually(measured)
     stages = {stage.name: stage for stage in found.stages}
     assert set(stages) == {"wait", "prepare", "attempt", "record", "message"}
-    assert {stage.count for stage in stages.values()} == {50}
     assert stages["message"].longest.ToNanoseconds() >= stages["attempt"].longest.ToNanoseconds() > 0
     slowest = [one.took.ToNanoseconds() for one in found.slowest_operations]
     assert slowest == sorted(slowest, reverse=True)
@@ -140,7 +143,7 @@ async def test_a_sample_of_the_messages_is_measured_while_somebody_wants_to_know
 
 
 async def test_a_reset_breaker_asks_at_once(bridge: MakeBridge, rest: RestDestination) -> None:
-    away = {"attempts": 3, "first": "50s", "cap": "60s"}
+    away = {"attempts": 3, "first": "600s", "cap": "600s"}
     made = await bridge(rest_system(rest) | {"retry": away})
     rest.reply = lambda _got: 503
     async with made.egress(**tokens(made)) as one, calling(one.control, TOKENS["operator"]) as caller:
@@ -152,12 +155,10 @@ async def test_a_reset_breaker_asks_at_once(bridge: MakeBridge, rest: RestDestin
 
         await eventually(is_open)
         rest.reply = lambda _got: 201
-        began = time.monotonic()
         target = pb.Target(destination="store")
         command = (await caller("ResetBreaker", pb.ResetBreakerRequest(target=target, reason="it is back"))).command
         assert (command.subject, command.result) == ("destination store", "told all replicas")
-        await made.wait_outcomes(1, 20, ("delivered",))
-        assert time.monotonic() - began < 20, "and not after 50 s"
+        await made.wait_outcomes(1, 60, ("delivered",))
 
 
 async def test_the_audit_trail_comes_in_pages_the_newest_first(admin: Caller) -> None:

@@ -39,12 +39,12 @@ async def test_a_transaction_that_is_open_on_parked_holds_no_reader_up(
         try:
             await hung.begin_transaction()
             await hung.send_and_wait(made.topics.parked, b"not decided", b"7", 0)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 for _ in range(3):
                     assert (await letters(caller)).total == 2, "what is committed, and no more"
             await reads_to_its_end(clients, made.topics.parked)
             await hung.abort_transaction()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 assert (await letters(caller)).total == 2
         finally:
             await stop_producer(hung)
@@ -56,7 +56,7 @@ async def reads_to_its_end(clients: KafkaClients, topic: str) -> None:
     await reader.start()
     try:
         taken: list[Any] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             end = await read_all(reader, TopicPartition(topic, 0), 0, None, taken.append)
         assert taken[-1].offset < end
         assert sorted(one.key for one in taken if one.key != BARRIER) == [b"0", b"1"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from tests.integration.egress.bridge import Bridge
+from tests.integration.egress.bridge import Bridge, order_id
 from tests.integration.egress.conftest import MakeBridge, rest_system
 from tests.integration.egress.destinations import RestDestination
+from tests.integration.egress.plans import freeze, start, until_ended
+from tests.integration.egress.test_replay import delete_below
 
 from linkspan.egress.own.copies import Copies
 from linkspan.egress.partition.releases import Wanted
@@ -45,3 +47,19 @@ async def test_a_key_that_is_released_again_is_read_from_its_newest_letter_on_wh
         assert await handed(9, 15, 3) == [(10, 5), (11, 2), (12, 3), (15, 4)]
     finally:
         await found.close()
+
+
+async def test_letters_of_more_bytes_than_are_read_in_one_go_are_all_replayed(
+    bridge: MakeBridge, rest: RestDestination
+) -> None:
+    rest.reply = lambda _got: 422
+    made = await bridge(rest_system(rest), partitions=1, on_dead_letter="continue")
+    await made.append(*((order_id(number), number) for number in range(60)), text="x" * 250_000)
+    async with made.serving():
+        await made.wait_outcomes(60, seconds=60)
+        plan = await freeze(made)
+        await delete_below(made, 60)
+        rest.reply = lambda _got: 201
+        await start(made, plan)
+        found = await until_ended(made, plan)
+    assert found.counts == {"delivered": 60}

@@ -29,6 +29,11 @@ async def test_events_arrive_in_order_of_each_key_and_every_outcome_is_recorded(
     assert all(one["destination"] == "store" and one["acceptedAt"] <= one["sentAt"] <= one["at"] for one in outcomes)
 
 
+async def page(session: aiohttp.ClientSession, url: str) -> str:
+    async with session.get(url) as answer:
+        return await answer.text()
+
+
 async def test_a_rest_destination_gets_path_and_fields_of_each_message(
     bridge: MakeBridge, rest: RestDestination
 ) -> None:
@@ -41,11 +46,10 @@ async def test_a_rest_destination_gets_path_and_fields_of_each_message(
                 async with session.get(f"{process.address}/{path}") as answer:
                     body = await answer.json()
                     assert path == "health" or answer.status == 200, body
-            async with session.get(f"{process.address}/metrics") as answer:
-                assert (
-                    'linkspan_outcomes_total{destination="store",flow="orders",kind="delivered"} 200.0'
-                    in await answer.text()
-                )
+            counted = 'linkspan_outcomes_total{destination="store",flow="orders",kind="delivered"} 200.0'
+            async with asyncio.timeout(30):
+                while counted not in await page(session, f"{process.address}/metrics"):  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
         assert set(body["checks"]) == {"systemA", "systemB", "messageQueue", "database"}
         assert await process.stop() == 0
     assert lines_by_key([got.order for got in rest.got]) == {order_id(key): list(range(20)) for key in range(10)}

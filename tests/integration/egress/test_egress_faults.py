@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from tests.integration.egress.bridge import Bridge, EgressProcess, in_order, lines_by_key, order_id
 from tests.integration.egress.conftest import MakeBridge, queue_system, rest_system
 from tests.integration.egress.destinations import Got, QueueDestination, RestDestination, until
+from tests.integration.egress.plans import replay, until_ended
 
 from linkspan.broker import EmbeddedKafka
 from linkspan.broker.ports import choose
@@ -81,6 +82,40 @@ async def test_a_broker_that_is_away_longer_than_an_append_may_take_is_waited_fo
     assert {one["kind"] for one in outcomes} == {"delivered"}
     assert all_in_order(rest.got)
     assert len(rest.got) - len(ORDERS) <= KEYS
+
+
+@pytest.mark.thorough
+async def test_a_broker_that_is_away_during_a_replay_is_waited_for_by_it_and_by_live_messages(
+    bridge: MakeBridge,
+    rest: RestDestination,
+    own_broker: Callable[..., EmbeddedKafka],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limit = recorder.ACK_LIMIT
+    monkeypatch.setattr(recorder, "ACK_LIMIT", 1.5)
+    broker = own_broker()
+    made = await bridge(rest_system(rest), bootstrap=broker.bootstrap, partitions=2)
+    async with made.serving() as service:
+        await made.append(*ORDERS)
+        await made.wait_outcomes(len(ORDERS))
+        rest.hold = 0.02
+        plan = await replay(made, force=True, allow_superseded=True)
+        await until(lambda: len(rest.got) > len(ORDERS) + 100)
+        await asyncio.to_thread(broker.kill)
+        await until(lambda: service.member.trouble() is not None)
+        await asyncio.sleep(4)
+        monkeypatch.setattr(recorder, "ACK_LIMIT", limit)
+        await asyncio.to_thread(broker.start)
+        await made.append(*((order_id(key), LINES) for key in range(KEYS)))
+        await made.wait_outcomes(len(ORDERS) + KEYS, seconds=60)
+        found = await until_ended(made, plan)
+    assert found.counts == {"delivered": len(ORDERS)}
+    seen: set[str] = set()
+    for got in rest.got:
+        if got.replay:
+            assert got.redelivery or got.id not in seen
+            seen.add(got.id)
+    assert len(seen) == len(ORDERS)
 
 
 async def test_without_kafka_it_starts_unready_and_stops_when_told(bridge: MakeBridge, rest: RestDestination) -> None:

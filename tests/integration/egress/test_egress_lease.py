@@ -60,11 +60,8 @@ async def harness(slow: SlowTokens) -> AsyncIterator[Harness]:
 async def test_a_token_that_takes_longer_than_the_attempt_may_ends_the_attempt_and_serves_the_next(
     harness: Harness, slow: SlowTokens
 ) -> None:
-    loop = asyncio.get_running_loop()
-    started = loop.time()
     error = await harness.answer(delivery(1))
     assert type(error) is Unavailable, "nothing was sent, so the next one is no redelivery"
-    assert loop.time() - started < 5.9
     slow.given.set()
     assert await harness.answer(delivery(1, attempt=2)) is None
     assert slow.asked == 1
@@ -76,10 +73,8 @@ async def test_a_second_try_with_another_token_is_part_of_the_same_attempt(harne
     slow.refused_tokens |= {f"token-{number}" for number in range(10)}
     slow.asked = 0
     slow.given.clear()
-    loop = asyncio.get_running_loop()
-    started = loop.time()
     assert await harness.answer(delivery(2)) is not None
-    assert loop.time() - started < 5.9
+    assert slow.asked == 1, "it ends while it waits for this one"
 
 
 async def test_a_lease_that_ends_while_a_token_is_fetched_is_seen_before_the_request_is_written(

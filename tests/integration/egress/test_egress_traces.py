@@ -116,7 +116,7 @@ async def test_a_dead_letter_is_seen_keeps_its_context_and_its_redrive_links_to_
     async with made.serving(tracing):
         await made.wait_outcomes(2, kinds=("dead_lettered", "held"))
         copies: dict[str, dict[str, bytes]] = {}
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not copies.keys() >= set(ids):
                 found = [dict(one.headers) for one in await parked(made)]
                 copies = {one[Headers.MESSAGE_ID].decode(): one for one in found}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from tests.integration.egress.bridge import order_id
@@ -33,6 +34,25 @@ async def test_lag_without_progress_ends_the_process(bridge: MakeBridge, rest: R
         with pytest.raises(Stalled, match=r"flow orders, partition .*: 1 messages and no progress for"):
             await asyncio.wait_for(task, 10 * LIMIT)
         service.pipeline._scheduled = False
+
+
+async def test_a_process_that_stood_still_for_longer_may_show_first_that_it_goes_on(
+    bridge: MakeBridge, rest: RestDestination
+) -> None:
+    made = await bridge(rest_system(rest))
+    async with made.serving() as service:
+        await until(lambda: len(service.member.partitions) == made.partitions)
+        watchdog = Watchdog("orders", service.member, service.pipeline, LIMIT)
+        service.pipeline._scheduled = True  # so that the message is there before and after
+        await made.append((order_id(1), 0))
+        await until(lambda: any(owner.state.unfinished for owner in service.member.owners()))
+        await watchdog.look()
+        time.sleep(2 * LIMIT)  # noqa: ASYNC251 - the process stands still
+        await watchdog.look()
+        service.pipeline._scheduled = False
+        service.pipeline.wake()
+        await made.wait_outcomes(1)
+        await watchdog.look()
 
 
 async def test_a_destination_that_is_away_is_no_stall(bridge: MakeBridge, rest: RestDestination) -> None:

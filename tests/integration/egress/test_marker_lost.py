@@ -73,7 +73,7 @@ async def hidden(made: Bridge, where: TopicPartition) -> int:
 
 async def until_seen(made: Bridge, *places: TopicPartition) -> None:
     """A commit is acknowledged before its marker is written; one that is lost does not come later."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while any([await hidden(made, where) for where in places]):  # noqa: ASYNC110 - Kafka does not tell
             await asyncio.sleep(0.1)
 
@@ -113,6 +113,7 @@ async def test_after_a_transaction_that_took_long_the_next_checkpoint_ends_what_
         await until(lambda: owner.checkpointed is not None and owner.checkpointed.events == 1)
         store, copy = owner._store, (await parked(made))[-1]
         assert store is not None
+        await until(lambda: not store.doubtful)
         async with unverified(made.bootstrap), store._one:
             await leave_open(store, where, copy)
         assert await hidden(made, where) == 1

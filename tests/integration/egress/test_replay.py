@@ -123,7 +123,7 @@ async def test_a_failure_that_passes_is_tried_again_and_live_messages_of_the_key
     bridge: MakeBridge, rest: RestDestination
 ) -> None:
     key, failing = order_id(1), {0}
-    retry = {"attempts": 3, "first": "3s", "cap": "3s"}
+    retry = {"attempts": 3, "first": "15s", "cap": "15s"}
     made = await bridge(rest_system(rest, retry=retry))
     await made.append((key, 0), (order_id(2), 0))
     async with made.serving():
@@ -228,7 +228,7 @@ async def test_the_text_of_each_transform_is_kept_once(bridge: MakeBridge, rest:
     made = await bridge(rest_system(rest))
     for _ in range(2):
         async with made.serving() as service:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not (texts := (await state(made)).transforms):  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
             known: Any = service._transform

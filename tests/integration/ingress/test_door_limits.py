@@ -69,11 +69,11 @@ async def ended(connection: Connection) -> tuple[int, dict[str, str]]:
 
 
 async def test_an_open_ingress_counts_by_address_and_says_when_to_come_again(own: Site) -> None:
-    async with replica(own, LINKSPAN_INTAKE_RATE="0.2", LINKSPAN_INTAKE_BURST="4") as slow:
+    async with replica(own, LINKSPAN_INTAKE_RATE="0.02", LINKSPAN_INTAKE_BURST="4") as slow:
         assert [(await both_ways(slow)).status for _ in range(2)] == [202, 202]
         found = await both_ways(slow)
         assert (found.status, found.problem) == (429, "too-many")
-        assert 1 <= int(found.headers["Retry-After"]) <= 5
+        assert 1 <= int(found.headers["Retry-After"]) <= 50
         metrics = await page(slow, "/metrics")
         assert 'linkspan_throttled_total{kind="address"} 2.0' in metrics
 
@@ -185,6 +185,13 @@ async def test_a_slow_body_is_taken_as_long_as_it_keeps_its_pace(own: Site) -> N
             connection.writer.close()
 
 
+async def let_in(here: Replica) -> bool:
+    connection = await connected(here)
+    with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):  # refused, and closed before it asked
+        return status(await connection.ask(request(BODY))) == 202
+    return False
+
+
 async def test_many_connections_of_one_address_leave_room_for_none_more_and_are_counted_down(own: Site) -> None:
     async with replica(own, LINKSPAN_INTAKE_CONNECTIONS_PER_ADDRESS="3") as here:
         held = [await connected(here) for _ in range(3)]
@@ -192,9 +199,9 @@ async def test_many_connections_of_one_address_leave_room_for_none_more_and_are_
         code, said = await ended(await connected(here))
         assert (code, said["type"]) == (503, "/problems/connections")
         held[0].writer.close()
-        await asyncio.sleep(1)
-        again = await connected(here)
-        assert status(await again.ask(request(BODY))) == 202
+        async with asyncio.timeout(30):
+            while not await let_in(here):  # noqa: ASYNC110 - it does not tell that it has counted down
+                await asyncio.sleep(0.1)
     async with replica(own, LINKSPAN_INTAKE_CONNECTIONS="1") as here:
         first = await connected(here)
         assert status(await first.ask(request(BODY))) == 202

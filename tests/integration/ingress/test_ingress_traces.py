@@ -38,7 +38,7 @@ async def traced_site(collector: Collector, kafka: Kafka, tmp_path: Path) -> Asy
 
 
 async def spans(collector: Collector, count: int, *steps: str) -> list[Span]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(collector.steps(*steps)) < count:  # noqa: ASYNC110 - whatever a test waits for
             await asyncio.sleep(0.05)
     return collector.steps(*steps)

@@ -1,17 +1,28 @@
 """The WebSocket source: a frame is acknowledged when Kafka has it, and one replica holds the connection."""
 
 import asyncio
+import json
 import os
 import signal
-from collections.abc import Callable
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.integration.ingress.site import Site, done, message_id, replica
-from tests.integration.ingress.works import works
+from structlog.testing import capture_logs
+from tests.integration.ingress.site import DONE, ORDER, Site, base64_of, done, message_id, replica
+from tests.integration.ingress.works import Works, works
 from tests.kafka_fixture import Kafka
 
 from linkspan.broker import EmbeddedKafka
+from linkspan.ingress.accept import websocket
+from linkspan.ingress.append.acceptance import Acceptance
+from linkspan.ingress.errors import NotNow
+from linkspan.kernel.blobs import CLAIM_CHECK_BYTES
+from linkspan.kernel.spec import System
+from linkspan.kernel.telemetry.traces import Tracing
 
 pytestmark = pytest.mark.kafka
 
@@ -66,6 +77,86 @@ async def test_no_frame_is_acknowledged_without_kafka(own_broker: Callable[..., 
         await system.push("late", message)
         assert (await system.answer("late"))["kind"] == "ack"
         assert message_id(message) in await site.events("reports")
+
+
+async def test_what_follows_an_unanswered_frame_is_not_taken_ahead_of_it(kafka: Kafka, tmp_path: Path) -> None:
+    site = Site(tmp_path / "site", kafka.bootstrap)
+    schema = site.folder / "schemas" / site.name / "OrderDone.1.avsc"
+    schema.write_text(json.dumps(json.loads(schema.read_text()) | {"fields": [*DONE, ORDER[-1]]}))
+    messages = [done(order_id := str(uuid.uuid4())), *(done(order_id) for _ in range(40))]
+    messages[0]["payload"]["drawing"] = base64_of(bytes(CLAIM_CHECK_BYTES + 1))
+    async with works(site.works_port) as system, replica(site):
+        await system.until(lambda: system.connections)
+        site.blobs.rmdir()
+        for number, message in enumerate(messages):
+            await system.push(f"f{number}", message)
+        await system.until(lambda: system.accepted == 2)
+        assert system.answers == {}
+        assert await site.records("reports") == []
+
+        site.blobs.mkdir()
+        for number, message in enumerate(messages):
+            await system.push(f"f{number}", message)
+        for number in range(len(messages)):
+            assert (await system.answer(f"f{number}"))["kind"] == "ack"
+        ids = [dict(record.headers)["message-id"].decode() for record in await site.records("reports")]
+        assert ids == [message_id(message) for message in messages]
+
+
+class FailsMeanwhile:
+    """A pipeline whose first append fails while it checks in the content of the second."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+        self._first: Acceptance | None = None
+
+    async def take(
+        self, raw: bytes, _origin: Any, _traceparent: str, announce: Callable[[str], None]
+    ) -> tuple[Acceptance, bool]:
+        if self._first:
+            self._first.settle(NotNow("Kafka is away"), False)
+            await asyncio.sleep(0)
+        announce("an id")
+        self.taken.append(raw)
+        self._first = acceptance = Acceptance("reports", "an id", "an id", b"")
+        return acceptance, False
+
+
+@asynccontextmanager
+async def held(system: Works, pipeline: Any) -> AsyncIterator[None]:
+    """A source with a pipeline of the test's own."""
+    spec: dict[str, Any] = {"kind": "websocket", "url": f"ws://127.0.0.1:{system.port}", "subprotocol": "works.v1"}
+    spec |= {"source": "/v1/events", "auth": {"api_key": system.key}}
+    (kafka := asyncio.Event()).set()
+    source = websocket.Source(
+        "works", System.model_validate(spec), pipeline, Tracing(None, 0.0), CLAIM_CHECK_BYTES, kafka
+    )
+    task = asyncio.create_task(source.run())
+    try:
+        await system.until(lambda: system.connections)
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_frame_whose_predecessor_failed_while_it_was_prepared_is_not_taken(tmp_path: Path) -> None:
+    pipeline = FailsMeanwhile()
+    async with works(Site(tmp_path / "site", "").works_port) as system, held(system, pipeline):
+        for number in range(3):
+            await system.push(f"f{number}", number)
+        await system.until(lambda: system.accepted == 2)
+        assert pipeline.taken == [b"0"]
+        assert system.answers == {}
+
+
+async def test_a_source_that_breaks_says_so_and_connects_again(tmp_path: Path) -> None:
+    async with works(Site(tmp_path / "site", "").works_port) as system:
+        with capture_logs() as logs:
+            async with held(system, None):
+                await system.push("unexpected", done())
+                await system.until(lambda: system.accepted == 2)
+        assert [line["source"] for line in logs if line["event"] == "source broke" and line["exc_info"]] == ["works"]
 
 
 @pytest.mark.thorough

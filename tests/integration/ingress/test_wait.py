@@ -18,6 +18,8 @@ from linkspan.kernel.schemas import SchemaCatalog, packaged_schemas
 from linkspan.kernel.topics import Headers
 
 pytestmark = pytest.mark.kafka
+#: Seconds: far from the 60 that would have been waited for.
+AT_ONCE = 45
 
 
 @pytest.fixture(autouse=True)
@@ -81,15 +83,15 @@ async def waiting(client: aiohttp.ClientSession, message: dict[str, Any], second
 
 async def test_a_delivery_is_the_answer(client: aiohttp.ClientSession, site: Site) -> None:
     message = order()
-    asked = asyncio.create_task(waiting(client, message, 20))
+    asked = asyncio.create_task(waiting(client, message, 60))
     await accepted(site, message)
     await decide(site, {"kind": "attempt_failed", "messageId": message_id(message)})
     await decide(site, {"kind": "delivered", "messageId": message_id(message)}, plan="a-replay")
     await asyncio.sleep(0.5)
     assert not asked.done()
     await decide(site, {"kind": "delivered", "messageId": message_id(message)})
-    status, body, applied = await asyncio.wait_for(asked, 10)
-    assert (status, applied) == (200, "wait=20")
+    status, body, applied = await asyncio.wait_for(asked, 60)
+    assert (status, applied) == (200, "wait=60")
     assert body["success"] is True
     assert body["data"]["processed"] is True
     assert body["data"]["messageId"] == message_id(message)
@@ -98,11 +100,11 @@ async def test_a_delivery_is_the_answer(client: aiohttp.ClientSession, site: Sit
 
 async def test_a_dead_letter_is_a_problem_with_its_reason(client: aiohttp.ClientSession, site: Site) -> None:
     message = order()
-    asked = asyncio.create_task(waiting(client, message, 20))
+    asked = asyncio.create_task(waiting(client, message, 60))
     await accepted(site, message)
     about = {"messageId": message_id(message), "failure": "rejected", "reason": "unknown article"}
     await decide(site, {"kind": "dead_lettered", **about})
-    status, body, _ = await asyncio.wait_for(asked, 10)
+    status, body, _ = await asyncio.wait_for(asked, 60)
     assert status == 422
     assert body["success"] is False
     assert (body["outcome"], body["class"], body["reason"]) == ("dead_lettered", "rejected", "unknown article")
@@ -111,8 +113,8 @@ async def test_a_dead_letter_is_a_problem_with_its_reason(client: aiohttp.Client
 async def test_without_an_outcome_in_time_it_is_queued(client: aiohttp.ClientSession) -> None:
     message = order()
     started = time.monotonic()
-    status, body, applied = await waiting(client, message, 1)
-    assert 0.9 < time.monotonic() - started < 5
+    status, body, applied = await asyncio.wait_for(waiting(client, message, 1), AT_ONCE)
+    assert time.monotonic() - started > 0.9
     assert (status, applied) == (202, "wait=1")
     assert body["messageId"] == message_id(message)
     assert body["queued"] is True
@@ -120,11 +122,9 @@ async def test_without_an_outcome_in_time_it_is_queued(client: aiohttp.ClientSes
 
 
 async def test_while_the_destination_is_away_it_is_queued_at_once(client: aiohttp.ClientSession, site: Site) -> None:
-    started = time.monotonic()
     await tell(site, "open")
     await asyncio.sleep(1)
-    status, body, applied = await waiting(client, order(), 60)
-    assert time.monotonic() - started < 30
+    status, body, applied = await asyncio.wait_for(waiting(client, order(), 60), AT_ONCE)
     assert (status, applied, body["queued"], body["willRetry"]) == (202, "wait=60", True, True)
     await tell(site, None)
 
@@ -170,9 +170,8 @@ async def test_while_the_flow_is_paused_it_is_queued_at_once_and_whoever_waits_i
         assert (await caller.pause()).result == "paused"
         status, body, _ = await asyncio.wait_for(asked, 30)
         assert (status, body["queued"], body["willRetry"]) == (202, True, True)
-        began = time.monotonic()
-        status, body, _ = await waiting(client, order(), 60)
-        assert (status, body["willRetry"], time.monotonic() - began < 30) == (202, True, True)
+        status, body, _ = await asyncio.wait_for(waiting(client, order(), 60), AT_ONCE)
+        assert (status, body["willRetry"]) == (202, True)
         said = await caller("GetStatus", status_pb2.GetStatusRequest())
         flows = {flow.flow: flow.paused for flow in said.flows}
         assert flows == {"orders": True, "reports": False}

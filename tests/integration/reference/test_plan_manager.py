@@ -99,11 +99,9 @@ async def test_an_upload_is_told_to_ingress_with_the_same_id_until_it_answers(
     query = [*SAID.items(), ("relationship", f"part-of:{uuid.uuid4()}"), ("priority", "high")]
     async with session.put(f"{a.url}/v1/plans/{plan}", params=query, data=b"ISO-10303-21;", headers=headers) as answer:
         assert answer.status == 201
-    await ingress.wait_for(1, plan)
-    refused = asyncio.get_running_loop().time()
-    await ingress.wait_for(2, plan)
-    assert asyncio.get_running_loop().time() - refused > 1.8
     await ingress.wait_for(3, plan)
+    refused, again, _ = ingress.times[plan]
+    assert again - refused > 1.8
     (_, first, _), (_, second, _), (_, sent, sent_headers) = ingress.of(plan)
     assert first == second == sent
     assert base64.b64decode(sent["payload"]["content"]) == b"ISO-10303-21;"
@@ -280,7 +278,7 @@ async def test_a_bad_upload_names_every_field(
 
 
 async def _state(session: aiohttp.ClientSession, a: Any, plan: str, headers: dict[str, str], wanted: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             async with session.get(f"{a.url}/v1/plans/{plan}", headers=headers) as answer:
                 if (await answer.json()).get("state") == wanted:

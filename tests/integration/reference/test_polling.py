@@ -22,10 +22,12 @@ from tests.integration.reference.reference_service import API_KEY, SECRET, Servi
 from tests.kafka_fixture import Kafka
 
 from linkspan import reference
+from linkspan.ingress.accept.cursor import Cursor
 from linkspan.kernel.codec import Decoder
+from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.schemas import packaged_schemas
 from linkspan.kernel.spec_file import catalog_for, load_integration
-from linkspan.kernel.topics import Headers
+from linkspan.kernel.topics import Headers, sources_topic
 
 pytestmark = pytest.mark.kafka
 SAID = {"identifier": "T-1", "title": "Tower", "category": "office", "fileName": "t.ifc"}
@@ -82,6 +84,14 @@ async def records(bootstrap: str, topic: str, partitions: int, count: int) -> li
         await consumer.stop()
 
 
+async def cursor_is(kafka: Kafka, integration: str, wanted: str) -> None:
+    """Or a restart would ask for what it has once more."""
+    kept = Cursor(KafkaClients(kafka.bootstrap), sources_topic(integration), "plan-manager")
+    async with asyncio.timeout(60):
+        while await kept.read() != wanted:  # noqa: ASYNC110 - Kafka does not tell
+            await asyncio.sleep(0.2)
+
+
 async def test_uploads_come_by_polling_in_order_with_their_ids(
     kafka: Kafka, tmp_path: Path, session: aiohttp.ClientSession, token: Any
 ) -> None:
@@ -108,6 +118,8 @@ async def test_uploads_come_by_polling_in_order_with_their_ids(
             await asyncio.sleep(1.5)
             await upload(b"x" * 300_000)
             await records(kafka.bootstrap, topic, 8, 6)
+            async with session.get(f"{a.url}/v1/changes?limit=1000", headers=await token(a)) as answer:
+                await cursor_is(kafka, integration.integration, str((await answer.json())["next"]))
         async with ingress(path, environ | SHORT, kafka):
             await upload(b"the last")
             found = await records(kafka.bootstrap, topic, 8, 7)

@@ -17,6 +17,8 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 
 KEYS = [order_id(number) for number in range(1, 9)]
 WRITE = ("--write", "--yes", "--reason", "more of them")
+#: Of each key; with so many the command is killed in the middle of its work, and not after it.
+MANY = 250
 
 
 async def in_the_way(wide: Bridge) -> list[str]:
@@ -29,8 +31,8 @@ async def in_the_way(wide: Bridge) -> list[str]:
     return list(found["obstacles"])
 
 
-async def backlog(made: Bridge) -> None:
-    await made.append(*((key, line) for line in range(3) for key in KEYS))
+async def backlog(made: Bridge, lines: int = 3) -> None:
+    await made.append(*((key, line) for line in range(lines) for key in KEYS))
 
 
 async def test_held_keys_and_dead_letters_are_to_be_decided_first(bridge: MakeBridge, rest: RestDestination) -> None:
@@ -51,7 +53,7 @@ async def test_until_the_copy_is_whole_nobody_makes_its_topics_or_delivers_from_
 ) -> None:
     old = await bridge(rest_system(rest), partitions=2)
     refusing(rest)
-    await backlog(old)
+    await backlog(old, MANY)
     wide = grown(old, 4)
     made = await at(wide)("topics", str(wide.path))
     assert (made.code, f"{wide.topics.events}: is missing, linkspan repartition makes and fills it" in made.out) == (
@@ -71,7 +73,7 @@ async def test_until_the_copy_is_whole_nobody_makes_its_topics_or_delivers_from_
     assert (await at(wide)("topics", str(wide.path))).code == 0
     assert (await at(wide)("compatible", str(wide.path))).code == 0
     async with wide.serving():
-        await until(lambda: len(taken(rest)) == len(KEYS) * 3, 60)
+        await until(lambda: len(taken(rest)) == len(KEYS) * MANY, 60)
 
 
 async def test_the_former_flow_delivers_nothing_after_it_unless_it_is_taken_back(
@@ -106,7 +108,7 @@ async def test_what_was_accepted_into_a_copy_that_is_not_whole_is_not_mixed_with
     bridge: MakeBridge, rest: RestDestination
 ) -> None:
     old = await bridge(rest_system(rest), partitions=2)
-    await backlog(old)
+    await backlog(old, MANY)
     wide = grown(old, 4)
     assert await killed_after(wide, 1) == -9
     await wide.append((KEYS[0], 99))

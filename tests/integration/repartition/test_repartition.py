@@ -110,11 +110,11 @@ async def test_each_event_is_copied_with_its_bytes_its_time_and_its_headers_to_w
 async def test_killed_again_and_again_it_goes_on_and_nothing_is_copied_twice(
     bridge: MakeBridge, rest: RestDestination
 ) -> None:
-    old, many = await bridge(rest_system(rest), partitions=3), 200
+    old, many = await bridge(rest_system(rest), partitions=3), 500
     await lived(old, rest, many)
     before, whole = len(taken(rest)), len(KEYS) * (DELIVERED + many)
     wide = grown(old, 6)
-    for records in (1, whole // 2):
+    for records in (1, whole // 10):
         assert await killed_after(wide, records) == -9
         there = sum(map(len, await log(wide, wide.topics, 6)))
         assert records <= there < whole, "or it was not killed in the middle"

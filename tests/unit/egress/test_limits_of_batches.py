@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from linkspan.kernel.resilience.limits import Limits
 
 
@@ -21,3 +23,22 @@ def test_a_batch_is_one_request_whatever_is_in_it() -> None:
         limits.end(100)
     limits.end()
     assert limits.budget(0.0, 10) == 2
+
+
+async def test_who_waits_for_a_turn_is_woken_whatever_a_batch_was_given_meanwhile() -> None:
+    limits = Limits("store", None, 2)
+    limits.begin()
+    for _ in range(3):
+        limits.begin(10)
+    entered = asyncio.Event()
+
+    async def asks() -> None:
+        async with limits.turn():
+            entered.set()
+
+    asking = asyncio.create_task(asks())
+    await asyncio.sleep(0)
+    assert limits.budget(0.0, 17, 10) == 7, "there is room in the batch that is open"
+    limits.end()
+    await asyncio.wait_for(entered.wait(), 5)
+    await asking

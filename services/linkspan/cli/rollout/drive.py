@@ -6,7 +6,11 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
+import structlog
+
+from linkspan.cli.ended import CommandEnded, ExitCode
 from linkspan.cli.rollout.counts import Done
 from linkspan.cli.rollout.look import Faults, of_egress
 from linkspan.cli.rollout.place import Place, StageCounts, unaware
@@ -15,9 +19,13 @@ from linkspan.kernel.commands import ROLLOUT_SHARE, ROLLOUT_START, ROLLOUT_STOP,
 from linkspan.kernel.errors import KafkaAway, UserMistake
 from linkspan.kernel.records.rollout import RolloutPlan, portion
 
+log = structlog.get_logger()
+
 BY = "linkspan rollout"
 #: Between two looks, seconds.
 _EVERY = 1.0
+#: Why a stage lasts longer than it should is said when that is so for so long, seconds.
+_LATE = 10.0
 
 Say = Callable[[str], None]
 
@@ -36,13 +44,14 @@ class Asked:
 
 class Driver:
     """``run``: 0 where the new version delivers all and was watched, 1 where it was stopped. Raises UserMistake,
-    KafkaAway, KafkaError."""
+    KafkaAway, KafkaError, and CommandEnded where outcomes are counted no more."""
 
     def __init__(self, place: Place, asked: Asked, say: Say) -> None:
         self._place, self._asked, self._say = place, asked, say
         self._stage: StageCounts | None = None
         self._reading: asyncio.Task[None] | None = None
         self._shown = -1
+        self._missing: str | None = None
 
     async def run(self) -> int:
         begun = await self._begun()
@@ -120,9 +129,32 @@ class Driver:
         replicas = await self._place.view.replicas()
         if why := self._wrong(current) or faults.look(replicas, current.share, time.monotonic()):
             await self._command(current, ROLLOUT_STOP, why)
-        elif not faults.some and time.time() - current.since / 1e6 >= current.plan.lasts(current.share):
+        elif self._watched(current) and not faults.some:
             return await self._passed(current)
         return None
+
+    def _watched(self, current: Rollout) -> bool:
+        """Whether its time is over, and all that was told in it is counted. Raises CommandEnded."""
+        if self._stage is None or self._reading is None:
+            return False
+        if self._reading.done():
+            self._ended(current, self._reading)
+        until = current.since / 1e6 + current.plan.lasts(current.share)
+        late = time.time() - until
+        missing = self._stage.missing(until) if late >= 0 else None
+        if late >= _LATE and missing != self._missing:
+            self._missing = missing
+            if missing:
+                self._say(f"{current.share} %: its time is over, but {missing}")
+        return late >= 0 and missing is None
+
+    def _ended(self, current: Rollout, reading: asyncio.Task[None]) -> NoReturn:
+        error = reading.exception()
+        log.error("the outcomes are counted no more", exc_info=error)
+        raise CommandEnded(
+            f"{current.share} %: the outcomes are counted no more ({error!r}); begun again it goes on from there",
+            ExitCode.AWAY,
+        )
 
     def _wrong(self, current: Rollout) -> str | None:
         new, old = self._done(current.plan.to), self._done(current.plan.before)
@@ -168,7 +200,7 @@ class Driver:
     async def _new_stage(self, current: Rollout, faults: Faults, flows: dict[str, int]) -> None:
         await self._end_stage()
         faults.forget()
-        self._shown = current.share
+        self._shown, self._missing = current.share, None
         self._stage = stage = StageCounts(self._place, flows, current.since)
         self._reading = asyncio.create_task(stage.run())
         shares = ", ".join(f"{flow} {portion(count, current.share)} of {count}" for flow, count in flows.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ _LIMIT = 30.0
 #: Outcomes are read from so long before a stage began, as clocks differ; whose they are an ``owner`` says.
 _BEFORE_MS = 10_000
 _AGAIN = 2.0
+#: The ends of the outcomes are asked for so often, seconds.
+_ENDS = 1.0
 #: A group that is rebalancing is looked at so often, so many seconds apart.
 _LOOKS, _LOOK = 30, 1.0
 _SETTLED = ("Stable", "Empty", "Dead")
@@ -82,7 +85,8 @@ async def at_kafka(file: Path, environ: Mapping[str, str]) -> AsyncIterator[Plac
     tasks = [asyncio.create_task(tail.run()), asyncio.create_task(view.run())]
     try:
         with suppress(TimeoutError):
-            await asyncio.wait_for(tail.caught_up.wait(), _LIMIT)
+            async with asyncio.timeout(_LIMIT):
+                await tail.caught_up.wait()
         if not tail.caught_up.is_set():
             raise KafkaAway(f"{tail.trouble()}; is MESSAGE_QUEUE_URL right, and is it running?")
         yield Place(integration, clients, tail, view, commands)
@@ -128,7 +132,16 @@ class StageCounts:
             TopicPartition(named[flow], number) for flow, count in flows.items() for number in range(count)
         ]
         self._next: dict[TopicPartition, int] = {}
+        self._ends: dict[TopicPartition, int] = {}
+        self._asked = self._until = 0.0
+        self._trouble: str | None = None
         self.counts = Counts()
+
+    def missing(self, until: float) -> str | None:
+        """Why not all that was told before ``until`` (seconds since 1970) is counted; None: it is."""
+        if self._until >= until:
+            return None
+        return self._trouble or "not all outcomes are counted yet"
 
     async def run(self) -> None:
         while True:
@@ -137,6 +150,7 @@ class StageCounts:
                 await reader.start()
                 await self._follow(reader)
             except (KafkaError, OSError, TimeoutError) as error:
+                self._trouble = f"the outcomes cannot be read ({error!r})"
                 log.warning("outcomes cannot be read", error=repr(error))
             finally:
                 await stop_consumer(reader)
@@ -155,7 +169,18 @@ class StageCounts:
             for tp, records in (await reader.getmany(timeout_ms=500, max_records=5_000)).items():
                 for record in records:
                     self._take(tp, record)
-                self._next[tp] = await reader.position(tp)
+                    self._next[tp] = record.offset + 1
+            self._next = {tp: await reader.position(tp) for tp in self._partitions}
+            await self._see_ends(reader)
+
+    async def _see_ends(self, reader: AIOKafkaConsumer) -> None:
+        """What was told before it last asked is counted where the ends of then are reached."""
+        now = time.time()
+        if now - self._asked < _ENDS or any(self._next[tp] < end for tp, end in self._ends.items()):
+            return
+        self._until = self._asked
+        self._ends = await reader.end_offsets(self._partitions)
+        self._asked, self._trouble = now, None
 
     def _take(self, tp: TopicPartition, record: object) -> None:
         fact = fact_of(record)

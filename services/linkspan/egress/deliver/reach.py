@@ -11,7 +11,8 @@ async def listens(url: str) -> str | None:
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme in ("https", "wss") else 80)
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(parts.hostname, port), 2)
+        async with asyncio.timeout(2):
+            _, writer = await asyncio.open_connection(parts.hostname, port)
     except (OSError, TimeoutError) as error:
         return f"{parts.hostname}:{port}: {error or 'no connection within 2 s'}"
     writer.close()

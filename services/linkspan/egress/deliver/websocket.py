@@ -96,7 +96,8 @@ class WebSocketAdapter:
             failures += 1
             self._again.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._again.wait(), self._backoff.delay(failures))
+                async with asyncio.timeout(self._backoff.delay(failures)):
+                    await self._again.wait()
 
     async def _use(self, connection: Socket) -> None:
         self._connection = connection

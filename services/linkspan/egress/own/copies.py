@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from typing import Any
 
@@ -19,6 +19,8 @@ _NEAR = 500
 #: One reading ends after so many bytes.
 _BYTES = 8 * 1024 * 1024
 _FETCH_MS = 1_000
+#: Copies that are looked for together, before their bytes are counted.
+_TOGETHER = 32
 
 
 class Copies:
@@ -46,8 +48,9 @@ class Copies:
         await read_all(await self._running(), self._parked, start, None, take)
         return {offset: copy for offset, copy in found.items() if not copy.gone}
 
-    async def named(self, offsets: Iterable[int]) -> dict[int, Copy]:
-        """As ``find``, for somebody who asks again and again: where copies stand is read once. Raises KafkaError."""
+    async def named(self, offsets: Sequence[int]) -> tuple[dict[int, Copy], int]:
+        """As ``find``, for somebody who asks again and again: where copies stand is read once. And how many of the
+        first ones were looked for: so many that their bytes are enough for one go. Raises KafkaError."""
 
         def take(record: Any) -> None:
             copy = Copy(record)
@@ -57,8 +60,22 @@ class Copies:
                 self._all[copy.offset] = copy.at
 
         self._all_to = await read_all(await self._running(), self._parked, self._all_to, None, take)
-        places = sorted(self._all[offset] for offset in offsets if offset in self._all)
-        return {copy.offset: copy for copy in (await self._read(places)).values()}
+        found, size = dict[int, Copy](), 0
+        for start in range(0, len(offsets), _TOGETHER):
+            some = offsets[start : start + _TOGETHER]
+            copies = await self._read_all(sorted(self._all[offset] for offset in some if offset in self._all))
+            found |= {copy.offset: copy for copy in copies}
+            size += sum(copy.size for copy in copies)
+            if size >= _BYTES:
+                return found, start + len(some)
+        return found, len(offsets)
+
+    async def _read_all(self, places: list[int]) -> list[Copy]:
+        found = list[Copy]()
+        while places and (read := await self._read(places)):
+            found += read.values()
+            places = [place for place in places if place not in read]
+        return found
 
     async def next(self, wanted: list[Wanted]) -> dict[bytes, list[Copy]]:
         """The next copies of each key, in the order of their events, none left out. Raises KafkaError."""

@@ -96,7 +96,8 @@ class FlowMember(ConsumerRebalanceListener):  # type: ignore[misc]
         while True:
             await asyncio.sleep(self._timing.checkpoint)
             with suppress(TimeoutError):
-                await asyncio.wait_for(consumer.getmany(nothing), 1)
+                async with asyncio.timeout(1):
+                    await consumer.getmany(nothing)
             await self._renew()
 
     async def _renew(self) -> None:

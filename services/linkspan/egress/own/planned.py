@@ -77,8 +77,9 @@ class PlannedEvents:
         looked = [offset for offset, _ in wanted if offset < looked_to or looked_to < 0]
         missing = [offset for offset in looked if offset not in found]
         if missing:
-            copies = await self._copies.named(missing)
+            copies, count = await self._copies.named(missing)
             found |= {offset: copy.event() for offset, copy in copies.items()}
+            looked = looked[: looked.index(missing[count])] if count < len(missing) else looked
         return [(offset, found.get(offset)) for offset in looked]
 
     async def _read(self, offsets: list[int]) -> tuple[dict[int, Event], int]:

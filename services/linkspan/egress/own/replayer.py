@@ -102,25 +102,32 @@ class Replayer:
         return replay.head.part(number) if replay.active and number not in replay.done else None
 
     async def _try(self, replay: Replay) -> None:
+        try:
+            if await self._carried_out(replay):
+                return
+            await self._settled()  # not where it was cancelled: nobody acks any more
+        finally:
+            self._forget()
+        await asyncio.sleep(_AGAIN)
+        self._some.set()
+
+    async def _carried_out(self, replay: Replay) -> bool:
+        """False: it is tried again. Raises StateLost: the partition is dropped."""
         told = {"flow": self._flow.name, "partition": self.owned.partition, "plan": replay.plan}
         try:
             await self._carry_out(replay)
         except (KafkaError, OSError, TimeoutError, Away, ArchiveAway) as error:
             log.warning("a replay waits", **told, error=repr(error))
         except StateLost:
-            raise  # the partition is dropped
+            raise
         except (UserMistake, NotAsFrozen, ArchiveDamaged) as error:
             self._flow.replays.abort(replay, f"partition {self.owned.partition}: {error}")
         except Exception as error:  # its own work alone: live delivery goes on
             log.exception("a replay broke", **told)
             self._flow.replays.abort(replay, f"partition {self.owned.partition}: {type(error).__name__}: {error}")
         else:
-            return
-        finally:
-            await self._settled()
-            self._forget()
-        await asyncio.sleep(_AGAIN)
-        self._some.set()
+            return True
+        return False
 
     async def _settled(self) -> None:
         """What is attempted under a part that is given up ends first."""

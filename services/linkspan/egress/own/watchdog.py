@@ -16,6 +16,8 @@ from linkspan.kernel.errors import LinkspanError
 log = structlog.get_logger()
 
 _ASK = 5.0
+#: Looks in a row that find no progress, at least: a process that stood still is not ended by its first one afterwards.
+_LOOKS = 3
 
 
 class Stalled(LinkspanError):
@@ -26,6 +28,7 @@ class Stalled(LinkspanError):
 class _Seen:
     progress: int
     since: float
+    looks: int = 0
 
 
 class Watchdog:
@@ -50,11 +53,16 @@ class Watchdog:
         owners = self._member.owners()
         self._seen = {owner: seen for owner, seen in self._seen.items() if owner in owners}
         for owner in owners:
-            seen = self._seen.setdefault(owner, _Seen(owner.progress, now))
-            if owner.progress != seen.progress or self._excused(owner, now) or not await self._has_work(owner):
+            seen = self._seen.get(owner)
+            if seen is None or owner.progress != seen.progress or not await self._should_go(owner, now):
                 self._seen[owner] = _Seen(owner.progress, now)
-            elif now - seen.since >= self._limit:
+                continue
+            seen.looks += 1
+            if seen.looks >= _LOOKS and now - seen.since >= self._limit:
                 self._end(owner, now - seen.since)
+
+    async def _should_go(self, owner: PartitionOwner, now: float) -> bool:
+        return not self._excused(owner, now) and await self._has_work(owner)
 
     def _excused(self, owner: PartitionOwner, now: float) -> bool:
         wake_at = owner.state.wake_at()

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 from opentelemetry.trace import SpanKind
 
 from linkspan.control.gate import Gate
@@ -121,16 +121,18 @@ class RefusalNotifier:
             await self._send(notice, outcome, facts)
 
     async def _event(self, partition: TopicPartition, offset: int) -> Event | None:
-        """None where it is gone."""
+        """None where it is gone. Raises KafkaError."""
         reader = self._context.clients.reader()
         try:
             await reader.start()
             reader.assign([partition])
             reader.seek(partition, offset)
             found = await reader.getmany(partition, timeout_ms=5000, max_records=1)
+            records = found.get(partition, [])
+            if not records and await reader.position(partition) <= offset:
+                raise KafkaTimeoutError(f"{partition.topic} {partition.partition} does not give {offset}")
         finally:
             await stop_consumer(reader)
-        records = found.get(partition, [])
         await self._context.schemas.learn(self._context.decoder, *(record.value for record in records))
         return Event.of(records[0]) if records and records[0].offset == offset else None
 

@@ -40,6 +40,8 @@ class Leadership(ConsumerRebalanceListener):  # type: ignore[misc]
     ) -> None:
         self._clients, self._group, self._topic, self._sources = clients, group, topic, sources
         self._session = session
+        #: ``consumer.assignment()`` is the old one until a rebalance ends: what it revoked would be held again.
+        self._mine: set[TopicPartition] = set()
         self._held: dict[TopicPartition, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -58,7 +60,8 @@ class Leadership(ConsumerRebalanceListener):  # type: ignore[misc]
             except Exception as error:  # noqa: BLE001 - an election that breaks is held again
                 log.warning("no part in electing the sources' holder", reason=str(error) or type(error).__name__)
             finally:
-                await self._close(list(self._held))
+                self._mine = set()
+                await self._close()
                 await _stop(consumer)
             await asyncio.sleep(1)
 
@@ -79,13 +82,14 @@ class Leadership(ConsumerRebalanceListener):  # type: ignore[misc]
         confirmed = loop.time()
         while not poll.done():
             sent = loop.time()
-            wanted = consumer.assignment()
+            wanted = self._mine
+            self._drop_ended()
             if await _commit(consumer, wanted):
                 confirmed = sent
-                self._hold(wanted & consumer.assignment(), len(consumer.partitions_for_topic(self._topic) or ()))
+                self._hold(wanted & self._mine, len(consumer.partitions_for_topic(self._topic) or ()))
             elif self._held and loop.time() - confirmed > CONFIRMED_FOR - CONFIRM_EVERY - CONFIRM_LIMIT:
                 log.warning("not confirmed as the sources' holder: giving them back")
-                await self._close(list(self._held))
+                await self._close()
             await asyncio.sleep(CONFIRM_EVERY if self._held else 0.5)
         poll.result()
 
@@ -95,19 +99,31 @@ class Leadership(ConsumerRebalanceListener):  # type: ignore[misc]
             if mine:
                 self._held[partition] = asyncio.create_task(_serve(mine))
 
-    async def _close(self, partitions: list[TopicPartition]) -> None:
-        tasks = [task for partition in partitions if (task := self._held.pop(partition, None))]
+    def _drop_ended(self) -> None:
+        """The next confirmation starts them again."""
+        for partition, task in list(self._held.items()):
+            if task.done():
+                del self._held[partition]
+                error = None if task.cancelled() else task.exception()
+                log.error("sources ended by themselves", partition=partition.partition, exc_info=error)
+
+    async def _close(self) -> None:
+        self._drop_ended()
+        tasks = list(self._held.values())
+        self._held.clear()
         if tasks:
             log.info("sources given back", sources=len(tasks))
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        await self._close(list(revoked))
+    async def on_partitions_revoked(self, _revoked: set[TopicPartition]) -> None:
+        self._mine = set()
+        await self._close()
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """The next confirmation opens the connections: no heartbeat is sent while this runs."""
+        self._mine = assigned
 
 
 async def _serve(sources: Sequence[Source]) -> None:

@@ -64,6 +64,8 @@ class Source:
                 wait = REFUSED_WAIT if _is_denied(error) else wait
             except (OSError, TimeoutError, ConnectionClosed) as error:
                 self._say(f"cannot be reached: {error or type(error).__name__}")
+            except Exception:
+                log.exception("source broke", source=self._name)
             await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             wait = min(wait * 2, LONGEST_WAIT)
 
@@ -102,7 +104,10 @@ class Source:
 
 
 class _Conversation:
-    """One connection's frames; answers go out in the order in which they become known."""
+    """One connection's frames; answers go out in the order in which they become known.
+
+    After a frame that was left unanswered none is taken: it would be ahead of that one, which comes again.
+    """
 
     def __init__(self, source: str, connection: ClientConnection, pipeline: Pipeline, tracing: Tracing) -> None:
         self._source, self._connection, self._pipeline, self._tracing = source, connection, pipeline, tracing
@@ -118,7 +123,10 @@ class _Conversation:
         try:
             async for text in self._connection:
                 await self._free.acquire()
-                await self._receive(text)
+                if self._closing:
+                    self._free.release()
+                else:
+                    await self._receive(text)
         except ConnectionClosed:
             pass
         finally:
@@ -137,7 +145,8 @@ class _Conversation:
             return
         traced = self._tracing.begin(self._name, valid(frame.traceparent), SpanKind.CONSUMER, self._facts)
         try:
-            acceptance, _ = await self._pipeline.take(bytes(frame.body), self._origin, traced.traceparent)
+            body, traceparent = bytes(frame.body), traced.traceparent
+            acceptance, _ = await self._pipeline.take(body, self._origin, traceparent, self._check_open)
             traced.belongs_to(acceptance.correlation_id)
             acceptance.when_settled(partial(self._settled, frame, acceptance))
         except (InvalidMessage, Malformed, TooLarge, Conflict) as error:
@@ -151,6 +160,11 @@ class _Conversation:
             self._leave(frame, traced.traceparent, str(error))
         finally:
             traced.span.end()
+
+    def _check_open(self, _message_id: str) -> None:
+        """An earlier frame's append may have failed while this one's content was checked in. Raises NotNow."""
+        if self._closing:
+            raise NotNow("a frame before it was left unanswered")
 
     def _settled(self, frame: EventFrame, acceptance: Acceptance) -> None:
         if acceptance.acked:

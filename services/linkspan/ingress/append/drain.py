@@ -20,7 +20,7 @@ import structlog
 
 from linkspan.ingress.append.lane import Record
 from linkspan.ingress.append.spool import Spool
-from linkspan.ingress.append.store import Row
+from linkspan.ingress.append.store import Row, Store
 from linkspan.ingress.errors import NotNow
 from linkspan.kernel.errors import LinkspanError
 
@@ -65,7 +65,6 @@ class Drain:
 
     async def run(self) -> None:
         """While Kafka is there; cancelled when it is not."""
-        self._after = 0
         await self.close()
         while True:
             try:
@@ -81,7 +80,8 @@ class Drain:
         while not self._spool.filled.is_set():
             await self._spool.adopt()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._spool.filled.wait(), ADOPT_EVERY)
+                async with asyncio.timeout(ADOPT_EVERY):
+                    await self._spool.filled.wait()
 
     async def close(self) -> None:
         """Removes what Kafka had acknowledged when it went away."""
@@ -90,12 +90,12 @@ class Drain:
 
     async def _pass(self) -> None:
         """Until the spool is empty; then what was held follows."""
-        spool = self._spool
+        spool, self._after = self._spool, 0
         while True:
             if spool.messages - len(self._acked) < BATCH:
                 self.handing_over = True
                 await spool.written()
-            rows = await spool.call(self._next)
+            rows, self._after = await spool.call(partial(self._next, self._after))
             if rows:
                 await self._send(rows)
                 await self._remove()
@@ -107,16 +107,17 @@ class Drain:
             self._put(flow, record)
         log.info("the spool is drained")
 
-    def _next(self) -> list[Row]:
-        """What is neither sent nor acknowledged yet, of the first store."""
+    def _next(self, after: int) -> tuple[list[Row], int]:
+        """What is not acknowledged yet of the first store, from there on, and its last id. It runs on in its thread
+        when who called it was cancelled, and changes nothing therefore."""
         while True:
-            rows = self._spool.stores[0].read(self._spool.flows, self._after, BATCH, BATCH_BYTES)
+            rows = self._spool.stores[0].read(self._spool.flows, after, BATCH, BATCH_BYTES)
             if not rows:
-                return []
-            self._after = rows[-1].id
+                return [], after
+            after = rows[-1].id
             new = [row for row in rows if row.id not in self._acked]
             if new:
-                return new
+                return new, after
 
     async def _send(self, rows: list[Row]) -> None:
         """Returns when Kafka has acknowledged all; is cancelled when one fails."""
@@ -156,12 +157,24 @@ class Drain:
     async def _another_store(self) -> bool:
         """All of the first one is in Kafka: its file goes, unless messages of flows that are gone are in it."""
         spool, store = self._spool, self._spool.stores[0]
-        contents = await spool.call(store.contents)
-        drained = contents.keys() <= set(spool.flows)
+        contents, drained = await spool.call(partial(self._clear, store))
+        self._after = 0
         if drained:
-            await spool.call(store.clear)
             await self._forget(dict(self._acked))
+        elif contents.keys() <= set(spool.flows):
+            return True  # some came meanwhile
         elif self._acked:
             raise OSError("the disk is full, and messages of flows that are gone keep the file")
-        self._after = 0
         return spool.next_store(drained=drained)
+
+    def _clear(self, store: Store) -> tuple[dict[str, tuple[int, int]], bool]:
+        """What was in it, and whether it goes. One turn of the spool's thread: nothing is written in between."""
+        contents = store.contents()
+        drained = contents.keys() <= set(self._spool.flows) and _messages(contents) == len(self._acked)
+        if drained:
+            store.clear()
+        return contents, drained
+
+
+def _messages(contents: dict[str, tuple[int, int]]) -> int:
+    return sum(count for count, _ in contents.values())

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import OffsetAndTimestamp
+from msgspec.structs import replace
 
 from linkspan.kernel.archive.errors import ArchiveAway, ArchiveDamaged
 from linkspan.kernel.archive.segment import Archived, Segment, covered_from, decode, with_offset
@@ -21,6 +22,8 @@ _KINDS = (".events", ".outcomes")
 
 
 class Cluster(Protocol):
+    archive: ArchiveAt | None
+
     async def cluster(self) -> str:
         """The id of the Kafka cluster."""
         ...
@@ -34,7 +37,7 @@ class ArchivedReader:
     """
 
     def __init__(self, consumer: AIOKafkaConsumer, kafka: Cluster, at: ArchiveAt) -> None:
-        self._consumer, self._kafka, self._asked = consumer, kafka, at.asked
+        self._consumer, self._kafka, self._where = consumer, kafka, at
         self._store = ArchiveStore(at.url, at.integration)
         self._there = False
         self._past: dict[TopicPartition, _Past] = {}
@@ -45,7 +48,7 @@ class ArchivedReader:
     async def start(self) -> None:
         await self._consumer.start()
         head = await self._store.head()
-        if head is None and self._asked:
+        if head is None and self._where.asked:
             raise ArchiveAway(
                 f"there is no archive of {self._store.integration} at {self._store.url}: mount it, or begin it with "
                 "linkspan archive run, or unset LINKSPAN_ARCHIVE"
@@ -56,6 +59,8 @@ class ArchivedReader:
                 "docs/archive.md says how it goes on after a restore"
             )
         self._there = head is not None
+        if self._there:  # what was there once must be there
+            self._kafka.archive = replace(self._where, asked=True)
 
     async def stop(self) -> None:
         self._past.clear()
@@ -114,6 +119,7 @@ class ArchivedReader:
                 self._at = past.at_offset
                 return {tp: records}
             self._consumer.assign([tp])
+            self._at = past.at_offset
             self._consumer.seek(tp, self._at)
             self._live = True
         return await self._fetched(tp, past, timeout_ms, max_records)

@@ -70,7 +70,16 @@ class ArchiveStore:
         await self._write(f"{self.integration}/{_HEAD}", content)
 
     async def segments(self, place: Place) -> list[Segment]:
-        """In the order of their offsets."""
+        """In the order of their offsets. Raises ArchiveAway where there is no archive: a disk that is not mounted any
+        more lists nothing, and nothing is gone for that."""
+        found = await self._listed(place)
+        if found:
+            return found
+        if await self.head() is None:
+            raise ArchiveAway(f"there is no archive of {self.integration} at {self.url} now: is its disk mounted?")
+        return await self._listed(place)
+
+    async def _listed(self, place: Place) -> list[Segment]:
         names = await self._names(f"{self.integration}/{place.path}")
         return sorted(segment for name in names if (segment := Segment.named(name)) is not None)
 

@@ -40,6 +40,11 @@ class Copy:
         return found
 
     @property
+    def size(self) -> int:
+        """Bytes of its content."""
+        return len(self._record.value or b"")
+
+    @property
     def dead(self) -> bool:
         """A dead letter, not a message that waits behind one."""
         return self._headers.get(Headers.PARKED_KIND) == DEAD.encode()

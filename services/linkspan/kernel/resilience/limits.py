@@ -55,7 +55,7 @@ class Limits:
             batched = sum(-(-count // size) for size, count in self._in_batches.items())
             free = max(0, free - batched) * together + -self._in_batches[together] % together
         if wanted > free:
-            self._full = free <= 0
+            self._full = self._full or free <= 0
             wanted = max(0, free)
         allowed = self._throttle.budget(now, wanted)
         if allowed < wanted and self._timer is None:

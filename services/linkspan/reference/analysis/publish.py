@@ -71,7 +71,8 @@ class Publisher:
     async def run(self) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), min(1.0, self._resend_after / 2))
+                async with asyncio.timeout(min(1.0, self._resend_after / 2)):
+                    await self._wake.wait()
             self._wake.clear()
             try:
                 await self._resend()
@@ -104,7 +105,9 @@ class Publisher:
         if not numbers:
             return
         frames = await self._store.read(lambda connection: _frames(connection, numbers))
-        for n, frame in frames:
+        for n in set(numbers) - frames.keys():
+            self._release(n)  # a replay has replaced it
+        for n, frame in frames.items():
             if not self._clients or not self._lanes.is_taken(n):
                 continue  # answered, or given back, while we read
             self._sent_at[n] = asyncio.get_running_loop().time()
@@ -158,13 +161,13 @@ def _waiting(connection: sqlite3.Connection) -> list[tuple[int, str]]:
     return [(row["n"], row["plan_id"]) for row in rows]
 
 
-def _frames(connection: sqlite3.Connection, numbers: list[int]) -> list[tuple[int, str]]:
+def _frames(connection: sqlite3.Connection, numbers: list[int]) -> dict[int, str]:
     marks = ",".join("?" * len(numbers))
     rows = connection.execute(
         f"SELECT n, id, traceparent, body FROM events WHERE n IN ({marks}) ORDER BY n",  # noqa: S608
         numbers,
     )
-    return [(row["n"], _frame(row)) for row in rows]
+    return {row["n"]: _frame(row) for row in rows}
 
 
 def _frame(row: sqlite3.Row) -> str:

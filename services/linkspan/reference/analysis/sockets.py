@@ -44,7 +44,8 @@ async def queue(websocket: WebSocket) -> None:
 async def _answer_in_order(websocket: WebSocket, answers: asyncio.Queue[asyncio.Future[Verdict]]) -> None:
     try:
         while True:
-            verdict = await (await answers.get())
+            # a client that goes away cancels this, but not the storing, of which the worker has to hear
+            verdict = await asyncio.shield(await answers.get())
             await websocket.send_text(json.dumps(verdict.frame))
     except (WebSocketDisconnect, RuntimeError):
         return  # the client is gone; what it got no answer for it sends again

@@ -44,9 +44,11 @@ QUEUED = Gauge("analysis_queued", "Items accepted and not analysed.")
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What became of an item: an event, or the error of our own that kept it from being analysed."""
+    """What became of an item: an event, or the error of our own that kept it from being analysed. ``digest``: of the
+    content that was analysed."""
 
     item: int
+    digest: str
     plan_id: str
     event_id: str = ""
     traceparent: str = ""
@@ -119,13 +121,13 @@ class Worker:
             self._tracing.fail(traced, error)
             DONE.labels("failed").inc()
             log.exception("analysis failed", **about)
-            return Done(row["n"], row["plan_id"], error=f"{type(error).__name__}: {error}")
+            return Done(row["n"], row["digest"], row["plan_id"], error=f"{type(error).__name__}: {error}")
         finally:
             traced.span.end()
         DONE.labels("done").inc()
         log.debug("analysed", verdict=message["payload"]["results"]["verdict"], **about)
         text = json.dumps(message)
-        return Done(row["n"], row["plan_id"], message["header"]["messageId"], traced.traceparent, text)
+        return Done(row["n"], row["digest"], row["plan_id"], message["header"]["messageId"], traced.traceparent, text)
 
 
 def answer(item_id: str, message: dict[str, Any], assumptions: Assumptions) -> dict[str, Any]:
@@ -167,14 +169,15 @@ def _count_queued(connection: sqlite3.Connection) -> int:
 
 
 def _finish(connection: sqlite3.Connection, done: list[Done]) -> list[tuple[int, str]]:
-    """(n, plan id) of the new events, in order."""
+    """(n, plan id) of the new events, in order. What a replay replaced meanwhile stays queued."""
     events = []
     for one in done:
         state = "failed" if one.error else "done"
-        connection.execute(
-            "UPDATE items SET state = ?, done_at = ?, error = ? WHERE n = ?", (state, now(), one.error, one.item)
-        )
-        if one.error is None:
+        changed = connection.execute(
+            "UPDATE items SET state = ?, done_at = ?, error = ? WHERE n = ? AND digest = ?",
+            (state, now(), one.error, one.item, one.digest),
+        ).rowcount
+        if changed and one.error is None:
             connection.execute("DELETE FROM events WHERE item = ?", (one.item,))  # of what a replay has replaced
             cursor = connection.execute(
                 "INSERT INTO events (id, item, plan_id, traceparent, body, made_at) VALUES (?, ?, ?, ?, ?, ?)",
