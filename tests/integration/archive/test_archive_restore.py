@@ -9,7 +9,7 @@ from aiokafka import TopicPartition
 from tests.integration.archive.kept import archive, archived, forget, listed
 from tests.integration.egress.bridge import Bridge, order_id
 from tests.integration.egress.conftest import MakeBridge, rest_system
-from tests.integration.egress.destinations import RestDestination, until
+from tests.integration.egress.destinations import RestDestination, until, until_async
 from tests.integration.egress.plans import read
 from tests.integration.egress.test_egress_redrive import arrived, taken
 from tests.integration.egress.test_restored import (
@@ -23,7 +23,6 @@ from tests.integration.egress.test_restored import (
     marked,
     put_right,
     restored,
-    until_async,
 )
 
 from linkspan.kernel.kafka.clients import KafkaClients

@@ -23,9 +23,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from tests.integration.archive.kept import archive, archived, folder, forget, keeper, listed, segments
 from tests.integration.egress.bridge import Bridge, order_id
 from tests.integration.egress.conftest import MakeBridge, rest_system
-from tests.integration.egress.destinations import RestDestination
+from tests.integration.egress.destinations import RestDestination, until_async
 from tests.integration.egress.plans import read
-from tests.integration.egress.test_restored import until_async
 
 from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.kafka.gap import leave_out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,12 @@ async def until(done: Callable[[], bool], seconds: float = 30) -> None:
     async with asyncio.timeout(seconds):
         while not done():  # noqa: ASYNC110 - whatever a test waits for
             await asyncio.sleep(0.01)
+
+
+async def until_async(done: Callable[[], Awaitable[object]], seconds: float = 60) -> None:
+    async with asyncio.timeout(seconds):
+        while not await done():  # noqa: ASYNC110 - whatever a test waits for
+            await asyncio.sleep(0.5)
 
 
 #: What to answer: an HTTP status (also for a frame), or "silence", "cut", "late", "twice".

@@ -7,7 +7,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -15,7 +15,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from tests.integration.egress.bridge import Bridge, order_id
 from tests.integration.egress.conftest import MakeBridge, rest_system
-from tests.integration.egress.destinations import Got, RestDestination, until
+from tests.integration.egress.destinations import Got, RestDestination, until, until_async
 from tests.integration.egress.mirror import mirror
 from tests.integration.egress.test_audit import Done, audit
 from tests.integration.egress.test_egress_redrive import arrived, copies, refusing, taken
@@ -190,12 +190,6 @@ async def test_events_that_stand_elsewhere_are_refused_and_nothing_is_written(
 async def balanced(made: Bridge) -> bool:
     done = await audit(made)
     return done.code == 0 and "in_flight" not in done.orders
-
-
-async def until_async(done: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
-    async with asyncio.timeout(seconds):
-        while not await done():  # noqa: ASYNC110 - whatever a test waits for
-            await asyncio.sleep(0.5)
 
 
 async def conflicts(made: Bridge, rest: RestDestination) -> set[str | None]:

@@ -21,7 +21,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from tests.integration.egress.bridge import Bridge, order_id
 from tests.integration.egress.conftest import MakeBridge, rest_system
-from tests.integration.egress.destinations import Got, RestDestination, until
+from tests.integration.egress.destinations import Got, RestDestination, until, until_async
 from tests.integration.egress.plans import read
 from tests.integration.egress.test_audit import Done
 from tests.integration.egress.test_egress_redrive import arrived, taken
@@ -37,7 +37,6 @@ from tests.integration.egress.test_restored import (
     marked,
     put_right,
     restored,
-    until_async,
 )
 from tests.integration.mirror.mirror_maker import MirrorMaker
 

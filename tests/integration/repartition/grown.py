@@ -35,6 +35,14 @@ def at(made: Bridge, **more: str) -> Operator:
 
 
 async def repartition(made: Bridge, *arguments: str) -> Done:
+    """Once none of an egress that has stopped is in its group any more, which can take a session."""
+    async with asyncio.timeout(60):
+        while "members: stop egress" in (done := await asked(made, *arguments)).out:  # noqa: ASYNC110 - Kafka tells it
+            await asyncio.sleep(1)
+    return done
+
+
+async def asked(made: Bridge, *arguments: str) -> Done:
     return await at(made)("repartition", made.flow, str(made.path), "-o", "json", *arguments)
 
 

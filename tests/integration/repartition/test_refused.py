@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from tests.integration.cli.operator import Done
 from tests.integration.egress.bridge import FLOW, Bridge, order_id
 from tests.integration.egress.conftest import MakeBridge, rest_system
 from tests.integration.egress.destinations import RestDestination, until
 from tests.integration.egress.test_egress_redrive import refusing, taken
-from tests.integration.repartition.grown import GROWN, at, copied, grown, killed_after, repartition
+from tests.integration.repartition.grown import GROWN, asked, at, copied, grown, killed_after, repartition
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 
@@ -21,8 +23,8 @@ WRITE = ("--write", "--yes", "--reason", "more of them")
 MANY = 250
 
 
-async def in_the_way(wide: Bridge) -> list[str]:
-    done = await repartition(wide, *WRITE)
+async def in_the_way(wide: Bridge, ask: Callable[..., Awaitable[Done]] = repartition) -> list[str]:
+    done = await ask(wide, *WRITE)
     assert done.code == 1, done
     found: dict[str, Any] = json.loads(done.out)
     assert not found["copied"]
@@ -42,7 +44,7 @@ async def test_held_keys_and_dead_letters_are_to_be_decided_first(bridge: MakeBr
         await backlog(old)
         await old.wait_outcomes(len(KEYS) * 3)
         await asyncio.sleep(2.5)  # a checkpoint
-        running = await in_the_way(grown(old, 4))
+        running = await in_the_way(grown(old, 4), asked)
         assert any(line.endswith("1 members: stop egress") for line in running), running
     (held,) = await in_the_way(grown(old, 4))
     assert "2 messages are dead letters or wait behind one: redrive or discard them" in held

@@ -15,7 +15,7 @@ import yaml
 from tests.integration.cli.operator import Done, Operator
 from tests.integration.egress.bridge import FLOW, Bridge, in_order, lines_by_key
 from tests.integration.egress.conftest import MakeBridge, rest_system
-from tests.integration.egress.destinations import Got, RestDestination, until
+from tests.integration.egress.destinations import Got, RestDestination, until, until_async
 from tests.integration.egress.traffic import Traffic, traffic
 from tests.integration.upgrade.versions import VersionedEgress
 
@@ -71,7 +71,9 @@ async def running(*processes: VersionedEgress) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def driving(made: Bridge, *arguments: str) -> AsyncIterator[Driver]:
+    """Once somebody says that it delivers."""
     driver = Driver(made, *arguments)
+    await until_async(lambda: delivers(made))
     await driver.start()
     try:
         yield driver
