@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,31 @@ def test_the_same_content_again_never_replaces_it_by_less(tmp_path: Path) -> Non
     references = asyncio.run(put_often())
     assert all(one == references[0] for one in references)
     assert asyncio.run(store.get(references[0])) == CONTENT
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """One of its own, mounted."""
+    point = tmp_path / "mounted"
+    point.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "none", str(point)], check=False, capture_output=True).returncode:
+        pytest.skip("mounts a disk, which is not allowed here")
+    yield point
+    subprocess.run(["umount", "--lazy", str(point)], check=False, capture_output=True)
+
+
+def test_below_an_empty_mount_point_nothing_is_read_or_written_until_a_disk_is_mounted_again(disk: Path) -> None:
+    store = BlobStore(str(disk))
+    reference = asyncio.run(store.put(CONTENT))
+    subprocess.run(["umount", str(disk)], check=True)
+    with pytest.raises(Unavailable, match="is its disk mounted"):
+        asyncio.run(store.get(reference))
+    with pytest.raises(OSError, match="is its disk mounted"):
+        asyncio.run(store.put(CONTENT))
+    assert not list(disk.iterdir())
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(disk)], check=True)
+    assert asyncio.run(store.put(CONTENT)) == reference
+    assert asyncio.run(store.get(reference)) == CONTENT
 
 
 def test_a_disk_that_is_not_mounted_any_more_has_lost_nothing_and_is_not_written_beside(tmp_path: Path) -> None:

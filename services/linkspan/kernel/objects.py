@@ -33,7 +33,7 @@ class Objects:
         self.url = url
         self._directory = directory_of(url)
         self._store: ObjectStore = _local(self._directory) if self._directory else _remote(url)
-        self._disk = _disk_of(self._directory)
+        self._mount = _mount_of(self._directory)
 
     async def put(self, path: str, content: bytes) -> None:
         if self._directory is not None:
@@ -89,16 +89,14 @@ class Objects:
         self._see()
 
     def _see(self) -> None:
-        if _disk_of(self._directory) != self._disk:
-            raise OSError(errno.ENODEV, f"{self._directory} is not what it was: is its disk mounted?")
+        if self._directory is not None and not (self._directory.is_dir() and self._mount.is_mount()):
+            raise OSError(errno.ENODEV, f"{self._directory} is not there any more: is its disk mounted?")
 
 
-def _disk_of(directory: Path | None) -> int | None:
-    """None where there is none."""
-    try:
-        return directory.stat().st_dev if directory is not None else None
-    except FileNotFoundError:
-        return None
+def _mount_of(directory: Path | None) -> Path:
+    """Where the disk is mounted that has it."""
+    there = (directory or Path("/")).resolve()
+    return next(one for one in (there, *there.parents) if one.is_mount())
 
 
 def directory_of(url: str) -> Path | None:
