@@ -14,6 +14,7 @@ from linkspan.archive.kept import OUTCOMES_LONGER_MS, Kept
 from linkspan.kernel.archive.errors import ArchiveDamaged
 from linkspan.kernel.archive.segment import encode
 from linkspan.kernel.archive.store import ArchiveStore
+from linkspan.kernel.telemetry.metrics import ARCHIVE_MISSED
 
 log = structlog.get_logger()
 
@@ -88,6 +89,7 @@ class PartitionArchiver:
             found.missed = begin - at
             what = {"topic": place.topic, "partition": place.partition, "first": at, "end": begin}
             log.error("retention was faster than the archive", **what, missed=begin - at)
+            ARCHIVE_MISSED.labels(self._kept.flow, self._kept.what).inc(begin - at)
             return int(begin)
         return at
 

@@ -118,7 +118,6 @@ def _tell(done: Round) -> None:
         age[label] = max(age[label], one.lag_seconds)
         metrics.ARCHIVED.labels(*label).inc(one.archived)
         metrics.ARCHIVED_BYTES.labels(*label).inc(one.bytes)
-        metrics.ARCHIVE_MISSED.labels(*label).inc(one.missed)
     for label, offsets in lag.items():
         metrics.ARCHIVE_LAG.labels(*label).set(offsets)
         metrics.ARCHIVE_LAG_SECONDS.labels(*label).set(age[label])

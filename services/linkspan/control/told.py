@@ -15,6 +15,7 @@ from grpc import StatusCode
 
 from linkspan.control.errors import Away, BadRequest, Forbidden, NotFound, NotKnown, NotYet, Precondition, kafka_away
 from linkspan.kernel.archive.errors import ArchiveAway, ArchiveDamaged
+from linkspan.kernel.blobs import BlobsAway
 from linkspan.kernel.errors import Fault, KafkaAway, UserMistake
 from linkspan.readmodel.away import DatabaseAway
 
@@ -42,6 +43,8 @@ def told(error: Exception) -> Told | None:
         error = kafka_away(f"Kafka does not answer: {error}")
     if isinstance(error, ArchiveAway):
         error = Away("ARCHIVE_AWAY", str(error))
+    if isinstance(error, BlobsAway):
+        error = Away("BLOBS_AWAY", str(error))
     if isinstance(error, ArchiveDamaged):
         error = Precondition("ARCHIVE_DAMAGED", str(error))
     if isinstance(error, DatabaseAway):

@@ -39,6 +39,10 @@ class BlobMissing(LinkspanError):
     """The store has no such blob, or its content is not what the digest says."""
 
 
+class BlobsAway(LinkspanError):
+    """The store's disk is not mounted any more."""
+
+
 class BlobStore:
     """Content by digest. ``vault``: seals it; without one it is stored as it is, and sealed content is not read.
     ``keyring``: path of the file that the vault is of, for a process that is started."""
@@ -46,6 +50,13 @@ class BlobStore:
     def __init__(self, url: str, vault: Vault | None = None, keyring: Path | None = None) -> None:
         self.url, self.vault, self.keyring = url, vault, keyring
         self._objects = Objects(url)
+
+    def see(self) -> None:
+        """That its disk is still mounted, as a process that opens it anew cannot know. Raises BlobsAway."""
+        try:
+            self._objects.see()
+        except OSError as error:
+            raise BlobsAway(str(error)) from error
 
     async def put(self, content: bytes, media_type: str | None = None, *, key: str = "") -> Reference:
         """``key``: of the entity that it belongs to. Raises KeyAway, BaseError or OSError where it cannot be kept."""

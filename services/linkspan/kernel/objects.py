@@ -44,17 +44,22 @@ class Objects:
     async def get(self, path: str) -> bytes:
         """Raises FileNotFoundError where there is none."""
         try:
-            answer = await obstore.get_async(self._store, path)
+            return await self._get(path)
         except FileNotFoundError:
-            self._see()
-            raise
+            if self._directory is None:
+                raise
+            self.see()
+            return await self._get(path)  # the disk may have come back just then
+
+    async def _get(self, path: str) -> bytes:
+        answer = await obstore.get_async(self._store, path)
         return bytes(await answer.bytes_async())
 
     async def has(self, path: str) -> bool:
         try:
             await obstore.head_async(self._store, path)
         except FileNotFoundError:
-            self._see()
+            self.see()
             return False
         return True
 
@@ -63,7 +68,7 @@ class Objects:
         try:
             obstore.head(self._store, path)
         except FileNotFoundError:
-            self._see()
+            self.see()
             return False
         return True
 
@@ -71,7 +76,7 @@ class Objects:
         """Of the objects right in ``folder``, in their order."""
         found = await obstore.list_with_delimiter_async(self._store, f"{folder}/")
         if not found["objects"]:
-            self._see()
+            self.see()
         return sorted(one["path"].rpartition("/")[2] for one in found["objects"])
 
     async def delete(self, path: str) -> None:
@@ -79,16 +84,18 @@ class Objects:
         try:
             await obstore.delete_async(self._store, path)
         except FileNotFoundError:
+            self.see()
             return
         if self._directory is not None:
             await asyncio.to_thread(sync_folder, (self._directory / path).parent)
 
     def _write(self, path: Path, content: bytes) -> None:
-        self._see()
+        self.see()
         write_synced(path, content)
-        self._see()
+        self.see()
 
-    def _see(self) -> None:
+    def see(self) -> None:
+        """Raises OSError where it is a directory whose disk is not mounted any more."""
         if self._directory is not None and not (self._directory.is_dir() and self._mount.is_mount()):
             raise OSError(errno.ENODEV, f"{self._directory} is not there any more: is its disk mounted?")
 

@@ -10,8 +10,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
 import structlog
+from msgspec.structs import replace
 
 from linkspan.kernel.archive.errors import ArchiveAway, ArchiveDamaged
+from linkspan.kernel.archive.store import ArchiveStore
 from linkspan.kernel.blobs import BlobStore
 from linkspan.kernel.errors import KafkaAway, LinkspanError, UserMistake
 from linkspan.kernel.kafka.clients import KafkaClients
@@ -60,8 +62,9 @@ class Planners:
         return Setting(clients.servers, encrypted, self._blobs.url, made, keyring, clients.archive)
 
     async def run(self, job: Job) -> AsyncGenerator[Progress | Frozen | Dry, None]:
-        """Raises TooManyPlans, PlannerEnded, TooManyEvents, KafkaAway, ArchiveAway, ArchiveDamaged, NotAsFrozen,
-        UserMistake."""
+        """Raises TooManyPlans, PlannerEnded, TooManyEvents, KafkaAway, BlobsAway, ArchiveAway, ArchiveDamaged,
+        NotAsFrozen, UserMistake."""
+        await self._see()
         if self._under_way >= AT_ONCE:
             raise TooManyPlans(f"{AT_ONCE} plans are made in this replica already")
         self._under_way += 1
@@ -79,6 +82,13 @@ class Planners:
                 await asyncio.shield(_end(process))
         finally:
             self._under_way -= 1
+
+    async def _see(self) -> None:
+        """A process of its own cannot know what was mounted here before."""
+        self._blobs.see()
+        at = self._clients.archive
+        if at is not None and not at.asked and await ArchiveStore(at.url, at.integration).head() is not None:
+            self._clients.archive = replace(at, asked=True)
 
 
 async def _answers(process: Process, job: Job) -> AsyncGenerator[Answer, None]:

@@ -17,7 +17,7 @@ from tests.integration.egress.conftest import MakeBridge, rest_system
 from tests.integration.egress.destinations import RestDestination, until
 from tests.integration.replay.planned import read
 
-from linkspan.kernel.blobs import BlobStore
+from linkspan.kernel.blobs import BlobsAway, BlobStore
 from linkspan.kernel.kafka.clients import KafkaClients
 from linkspan.kernel.message import new_id
 from linkspan.kernel.records.plan import PlanCodec, ReplayOptions
@@ -93,6 +93,18 @@ async def test_a_list_that_is_not_the_one_that_was_frozen_is_refused(made: Bridg
     _, head = await planned(planners)
     with pytest.raises(NotAsFrozen, match="is missing"):
         await answers(planners, dry(planners, made, new_id(), head))
+
+
+async def test_without_the_disk_of_its_blobs_nothing_is_planned(
+    made: Bridge, planners: Planners, tmp_path: Path
+) -> None:
+    await made.append((order_id(1), 2))
+    (tmp_path / "blobs").rename(tmp_path / "elsewhere")
+    with pytest.raises(BlobsAway, match="is its disk mounted"):
+        await planned(planners)
+    assert not (tmp_path / "blobs").exists()
+    (tmp_path / "elsewhere").rename(tmp_path / "blobs")
+    await planned(planners)
 
 
 async def test_more_plans_than_a_replica_takes_are_refused_and_one_that_is_left_ends(

@@ -4,81 +4,14 @@ import asyncio
 import contextlib
 import errno
 import os
-import threading
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
+from tests.unit.ingress.appending import Answers, draining, flow, lane_of, running
 
 from linkspan.ingress.append import spool as spool_module
-from linkspan.ingress.append.appender import Appender
 from linkspan.ingress.append.claims import claim
-from linkspan.ingress.append.lane import Record
-from linkspan.ingress.append.spool import Spool
-from linkspan.ingress.append.store import Row
 from linkspan.ingress.errors import NotNow
-from linkspan.kernel.kafka.clients import KafkaClients
-
-GIB = 1024**3
-
-
-def flow(name: str = "orders", away: str = "spool") -> Any:
-    spec = SimpleNamespace(partitions=1, when_kafka_is_away=away)
-    return SimpleNamespace(name=name, spec=spec, topics=SimpleNamespace(events=f"x.{name}.events"))
-
-
-class Answers:
-    """What became of each record: `kafka`, `spool` or the error's text."""
-
-    def __init__(self) -> None:
-        self.of: dict[int, str] = {}
-
-    def record(self, number: int, *, may_spool: bool = True) -> Record:
-        def settled(error: Any, spooled: bool) -> None:
-            assert number not in self.of
-            self.of[number] = str(error) if error else "spool" if spooled else "kafka"
-
-        return Record(b"key", b"%d" % number, [("accepted-seq", b"%d" % number)], 1000 + number, settled, may_spool)
-
-
-@asynccontextmanager
-async def running(
-    folder: Path, *flows: Any, limit: int = GIB, reserve: int = 0
-) -> AsyncIterator[tuple[Appender, Spool]]:
-    """The appender without its connection: what it would send stays in the lanes."""
-    flows = flows or (flow(),)
-    spool = Spool(folder, [one.name for one in flows], GIB, reserve)
-
-    async def prepare() -> None:
-        raise AssertionError
-
-    writing = asyncio.create_task(spool.run())
-    try:
-        yield Appender(KafkaClients("127.0.0.1:9"), flows, 1, prepare, spool, grace=0), spool
-    finally:
-        await spool.close()
-        writing.cancel()
-
-
-def lane_of(appender: Appender, name: str = "orders") -> Any:
-    return appender._lanes[name][0]
-
-
-@asynccontextmanager
-async def draining(appender: Appender) -> AsyncIterator[None]:
-    appender._serving = True
-    appender._found()
-    assert appender._drain
-    task = asyncio.create_task(appender._drain.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_an_arrival_at_any_moment_of_the_hand_over_stays_behind(tmp_path: Path) -> None:
@@ -146,69 +79,6 @@ async def test_what_a_failed_append_leaves_comes_before_what_came_later(tmp_path
                     record.settled(None, False)
                 await asyncio.sleep(0.001)
         assert sent == [1, 2, 3, 4]
-
-
-async def test_a_slow_disk_that_reads_on_after_kafka_went_away_again_makes_nothing_be_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answers = Answers()
-    async with running(tmp_path) as (appender, spool):
-        for number in range(400):
-            appender.append("orders", 0, answers.record(number))
-        await spool.written()
-        store, reading, goes_on = spool.stores[0], threading.Event(), threading.Event()
-        read = store.read
-
-        def slowly(*asked: Any) -> list[Row]:
-            rows = read(*asked)
-            reading.set()
-            assert goes_on.wait(10)
-            return rows
-
-        with monkeypatch.context() as patched:
-            patched.setattr(store, "read", slowly)
-            async with draining(appender):
-                assert await asyncio.to_thread(reading.wait, 10)
-        appender._rescue()
-        sent: list[int] = []
-        async with draining(appender), asyncio.timeout(10):
-            await asyncio.sleep(0.05)
-            goes_on.set()
-            while not spool.is_bare:
-                for record in lane_of(appender).give_back():
-                    sent.append(int(record.value))
-                    record.settled(None, False)
-                await asyncio.sleep(0.001)
-        assert sent == list(range(400))
-
-
-async def test_what_comes_while_the_file_is_looked_through_is_not_cleared_with_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answers = Answers()
-    async with running(tmp_path) as (appender, spool):
-        appender.append("orders", 0, answers.record(0))
-        await spool.written()
-        store = spool.stores[0]
-        contents = store.contents
-        loop = asyncio.get_running_loop()
-
-        def meanwhile() -> dict[str, tuple[int, int]]:
-            found = contents()
-            if len(sent) == 1:
-                loop.call_soon_threadsafe(spool.add, "orders", answers.record(1))
-                time.sleep(0.05)
-            return found
-
-        monkeypatch.setattr(store, "contents", meanwhile)
-        sent: list[int] = []
-        async with draining(appender), asyncio.timeout(10):
-            while len(sent) < 2 or not spool.is_bare:
-                for record in lane_of(appender).give_back():
-                    sent.append(int(record.value))
-                    record.settled(None, False)
-                await asyncio.sleep(0.001)
-        assert sent == [0, 1]
 
 
 async def test_a_source_and_a_flow_that_refuses_never_spool(tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ _BEFORE_MS = 10_000
 _AGAIN = 2.0
 #: The ends of the outcomes are asked for so often, seconds.
 _ENDS = 1.0
+#: And have to be said within so many seconds.
+_ANSWER = 5.0
 #: A group that is rebalancing is looked at so often, so many seconds apart.
 _LOOKS, _LOOK = 30, 1.0
 _SETTLED = ("Stable", "Empty", "Dead")
@@ -133,7 +135,7 @@ class StageCounts:
         ]
         self._next: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
-        self._asked = self._until = 0.0
+        self._asked = self._until = self._ask_at = 0.0
         self._trouble: str | None = None
         self.counts = Counts()
 
@@ -176,11 +178,16 @@ class StageCounts:
     async def _see_ends(self, reader: AIOKafkaConsumer) -> None:
         """What was told before it last asked is counted where the ends of then are reached."""
         now = time.time()
-        if now - self._asked < _ENDS or any(self._next[tp] < end for tp, end in self._ends.items()):
+        if now < self._ask_at or any(self._next[tp] < end for tp, end in self._ends.items()):
             return
-        self._until = self._asked
-        self._ends = await reader.end_offsets(self._partitions)
-        self._asked, self._trouble = now, None
+        self._ask_at, self._until = now + _ENDS, self._asked
+        try:
+            async with asyncio.timeout(_ANSWER):
+                self._ends = await reader.end_offsets(self._partitions)
+        except (KafkaError, TimeoutError) as error:  # what can be read is counted meanwhile
+            self._trouble = f"the ends of the outcomes are not known ({error!r})"
+        else:
+            self._asked, self._trouble = now, None
 
     def _take(self, tp: TopicPartition, record: object) -> None:
         fact = fact_of(record)
