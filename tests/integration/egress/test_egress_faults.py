@@ -20,6 +20,7 @@ from linkspan.broker.ports import choose
 from linkspan.egress.record import recorder
 
 pytestmark = pytest.mark.kafka
+OwnBroker = Callable[..., EmbeddedKafka]
 KEYS = 12
 LINES = 50
 ORDERS = [(order_id(key), line) for line in range(LINES) for key in range(KEYS)]
@@ -54,16 +55,18 @@ async def test_kill_9_loses_nothing_repeats_nothing_recorded_and_marks_the_rest(
     assert max(Counter(one["messageId"] for one in outcomes).values()) == 1
 
 
+@pytest.fixture
+def patient_again(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """An append has 1.5 s, until this is called."""
+    monkeypatch.setattr(recorder, "ACK_LIMIT", 1.5)
+    return monkeypatch.undo
+
+
 @pytest.mark.thorough
 async def test_a_broker_that_is_away_longer_than_an_append_may_take_is_waited_for(
-    bridge: MakeBridge,
-    rest: RestDestination,
-    own_broker: Callable[..., EmbeddedKafka],
-    monkeypatch: pytest.MonkeyPatch,
+    bridge: MakeBridge, rest: RestDestination, own_broker: OwnBroker, patient_again: Callable[[], None]
 ) -> None:
     """After ``ACK_LIMIT`` the producer is discarded and the partition taken over again."""
-    limit = recorder.ACK_LIMIT
-    monkeypatch.setattr(recorder, "ACK_LIMIT", 1.5)
     broker = own_broker()
     rest.hold = 0.02
     made = await bridge(rest_system(rest), bootstrap=broker.bootstrap)
@@ -76,7 +79,7 @@ async def test_a_broker_that_is_away_longer_than_an_append_may_take_is_waited_fo
         await asyncio.sleep(0.5)
         assert len(rest.got) == stalled < len(ORDERS)
         await until(lambda: service.member.trouble() is not None)
-        monkeypatch.setattr(recorder, "ACK_LIMIT", limit)
+        patient_again()
         await asyncio.to_thread(broker.start)
         outcomes = await made.wait_outcomes(len(ORDERS), seconds=60)
     assert {one["kind"] for one in outcomes} == {"delivered"}
@@ -86,13 +89,8 @@ async def test_a_broker_that_is_away_longer_than_an_append_may_take_is_waited_fo
 
 @pytest.mark.thorough
 async def test_a_broker_that_is_away_during_a_replay_is_waited_for_by_it_and_by_live_messages(
-    bridge: MakeBridge,
-    rest: RestDestination,
-    own_broker: Callable[..., EmbeddedKafka],
-    monkeypatch: pytest.MonkeyPatch,
+    bridge: MakeBridge, rest: RestDestination, own_broker: OwnBroker, patient_again: Callable[[], None]
 ) -> None:
-    limit = recorder.ACK_LIMIT
-    monkeypatch.setattr(recorder, "ACK_LIMIT", 1.5)
     broker = own_broker()
     made = await bridge(rest_system(rest), bootstrap=broker.bootstrap, partitions=2)
     async with made.serving() as service:
@@ -104,7 +102,7 @@ async def test_a_broker_that_is_away_during_a_replay_is_waited_for_by_it_and_by_
         await asyncio.to_thread(broker.kill)
         await until(lambda: service.member.trouble() is not None)
         await asyncio.sleep(4)
-        monkeypatch.setattr(recorder, "ACK_LIMIT", limit)
+        patient_again()
         await asyncio.to_thread(broker.start)
         await made.append(*((order_id(key), LINES) for key in range(KEYS)))
         await made.wait_outcomes(len(ORDERS) + KEYS, seconds=60)

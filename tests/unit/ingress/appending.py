@@ -70,3 +70,12 @@ async def draining(appender: Appender) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def taken(appender: Appender) -> list[int]:
+    """Numbers of the records that wait in the lane; Kafka has them."""
+    numbers = []
+    for record in lane_of(appender).give_back():
+        numbers.append(int(record.value))
+        record.settled(None, False)
+    return numbers

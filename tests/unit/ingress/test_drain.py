@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.ingress.appending import Answers, draining, lane_of, running
+from tests.unit.ingress.appending import Answers, draining, running, taken
 
 from linkspan.ingress.append.store import Row
 
@@ -44,9 +44,7 @@ async def test_a_slow_disk_that_reads_on_after_kafka_went_away_again_makes_nothi
             await asyncio.sleep(0.05)
             goes_on.set()
             while not spool.is_bare:
-                for record in lane_of(appender).give_back():
-                    sent.append(int(record.value))
-                    record.settled(None, False)
+                sent += taken(appender)
                 await asyncio.sleep(0.001)
         assert sent == list(range(400))
 
@@ -73,9 +71,7 @@ async def test_what_comes_while_the_file_is_looked_through_is_not_cleared_with_i
         sent: list[int] = []
         async with draining(appender), asyncio.timeout(10):
             while len(sent) < 2 or not spool.is_bare:
-                for record in lane_of(appender).give_back():
-                    sent.append(int(record.value))
-                    record.settled(None, False)
+                sent += taken(appender)
                 await asyncio.sleep(0.001)
         assert sent == [0, 1]
 
@@ -101,6 +97,5 @@ async def test_a_full_disk_that_clears_the_file_and_then_fails_holds_nobody_up(
         monkeypatch.setattr(store, "clear", unsynced)
         async with draining(appender), asyncio.timeout(20):
             while not spool.is_bare:
-                for record in lane_of(appender).give_back():
-                    record.settled(None, False)
+                taken(appender)
                 await asyncio.sleep(0.001)

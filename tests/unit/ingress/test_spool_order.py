@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.unit.ingress.appending import Answers, draining, flow, lane_of, running
+from tests.unit.ingress.appending import Answers, draining, flow, lane_of, running, taken
 
 from linkspan.ingress.append import spool as spool_module
 from linkspan.ingress.append.claims import claim
@@ -17,7 +17,7 @@ from linkspan.ingress.errors import NotNow
 async def test_an_arrival_at_any_moment_of_the_hand_over_stays_behind(tmp_path: Path) -> None:
     """Arrivals at every turn of the loop while the spool empties."""
     answers = Answers()
-    sent: list[bytes] = []
+    sent: list[int] = []
     async with running(tmp_path) as (appender, spool):
         for number in range(1500):
             appender.append("orders", 0, answers.record(number))
@@ -28,18 +28,14 @@ async def test_an_arrival_at_any_moment_of_the_hand_over_stays_behind(tmp_path: 
                 if number < 2000 or appender._drain.handing_over:  # else a slow disk would never be done
                     appender.append("orders", 0, answers.record(number))
                     number += 1
-                for record in lane_of(appender).give_back():
-                    sent.append(record.value)
-                    record.settled(None, False)
+                sent += taken(appender)
                 await asyncio.sleep(0 if number % 50 else 0.002)
             appender.append("orders", 0, answers.record(number))
             number += 1
             for _ in range(20):
                 await asyncio.sleep(0.005)
-                for record in lane_of(appender).give_back():
-                    sent.append(record.value)
-                    record.settled(None, False)
-        assert [int(value) for value in sent] == list(range(number))
+                sent += taken(appender)
+        assert sent == list(range(number))
         assert set(answers.of) == set(range(number))
         assert answers.of[number - 1] == "kafka"
         assert spool.is_bare
@@ -74,9 +70,7 @@ async def test_what_a_failed_append_leaves_comes_before_what_came_later(tmp_path
         sent = []
         async with draining(appender), asyncio.timeout(5):
             while len(sent) < 4:
-                for record in lane_of(appender).give_back():
-                    sent.append(int(record.value))
-                    record.settled(None, False)
+                sent += taken(appender)
                 await asyncio.sleep(0.001)
         assert sent == [1, 2, 3, 4]
 
@@ -149,8 +143,7 @@ async def test_records_of_a_flow_that_is_gone_stay(tmp_path: Path) -> None:
     async with running(tmp_path) as (appender, spool):
         async with draining(appender), asyncio.timeout(5):
             while spool.messages:
-                for record in lane_of(appender).give_back():
-                    record.settled(None, False)
+                taken(appender)
                 await asyncio.sleep(0.001)
         assert not spool.is_bare
     async with running(tmp_path, flow("old")) as (_, spool):
